@@ -1,0 +1,206 @@
+"""Ids in, rows out."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastembed import constraints, initializers, ops, regularizers
+from fastembed._rows import Table
+from fastembed.layers.layer import Layer, Shape
+from fastembed.variable import Variable
+
+
+class Embedding(Layer):
+    """Turns ids in ``[0, input_dim)`` into rows of length ``output_dim``.
+
+    Parameters
+    ----------
+    input_dim : int
+        Rows of the table: the largest id plus one.
+    output_dim : int
+        Length of a row.
+    embeddings_initializer : str, callable or config, default "uniform"
+        What a new table is filled with: numbers in ``[-0.05, 0.05)``.
+    embeddings_regularizer, embeddings_constraint : optional
+        For the table.
+    mask_zero : bool, default False
+        Whether id 0 is padding, which `compute_mask` then marks. Row 0 is a row like any other.
+    weights : array_like of shape (input_dim, output_dim) or list of one, optional
+        The table; copied. The layer is then built at once.
+    **kwargs
+        As for `Layer`: ``name``, ``dtype``, ``trainable`` ...
+
+    Raises
+    ------
+    ValueError
+        If a dimension is no positive integer, or ``weights`` has another shape.
+
+    Notes
+    -----
+    A call takes integers of any dtype and shape (also bool and exactly integral floats) and returns an
+    ndarray of shape ``(*ids.shape, output_dim)``. An id outside the table is an IndexError that names it;
+    negative ids do not count from the end. Any number of threads may call one layer while another assigns
+    its weights: each row is wholly the old one or wholly the new one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embedding = Embedding(3, 2, weights=[[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]])
+    >>> embedding(np.array([[2, 1]]))
+    array([[[3., 4.],
+            [1., 2.]]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        weights: ArrayLike | list[ArrayLike] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["autocast"] = False  # ids are never rounded
+        super().__init__(**kwargs)
+        self.input_dim = _dimension("input_dim", input_dim)
+        self.output_dim = _dimension("output_dim", output_dim)
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.mask_zero = self.supports_masking = mask_zero
+        if weights is not None:
+            self._make_table(self._given_table(weights))
+
+    def _given_table(self, weights: ArrayLike | list[ArrayLike]) -> NDArray[Any]:
+        """The matrix that ``weights`` means in any era: itself, or the one element of a list."""
+        table = np.asarray(weights[0] if isinstance(weights, (list, tuple)) and len(weights) == 1 else weights)
+        if table.shape != (self.input_dim, self.output_dim):
+            raise ValueError(
+                f"Layer {self.name} weight shape {(self.input_dim, self.output_dim)} is not compatible with "
+                f"provided weight shape {table.shape}."
+            )
+        return table
+
+    @classmethod
+    def from_variable(cls, variable: Variable, **kwargs: Any) -> Embedding:
+        """A built layer whose table is ``variable`` itself, not a copy of it.
+
+        Parameters
+        ----------
+        variable : Variable of shape (input_dim, output_dim)
+            Of any dtype; rows are converted to the layer's compute dtype as they are looked up.
+        **kwargs
+            As for the constructor.
+
+        Examples
+        --------
+        >>> table = Variable([[1.0, 2.0]], name="embeddings")
+        >>> Embedding.from_variable(table, name="words").embeddings is table
+        True
+        """
+        if len(variable.shape) != 2:
+            raise ValueError(f"a table has two axes, got a variable of shape {variable.shape}")
+        layer = cls(*variable.shape, **kwargs)
+        layer._adopt(variable)
+        return layer
+
+    def _adopt(self, variable: Variable) -> None:
+        variable.trainable = self.trainable
+        variable.regularizer = self.embeddings_regularizer
+        variable.constraint = self.embeddings_constraint
+        self._embeddings = variable
+        self.built = True
+
+    def _make_table(self, initializer: Any) -> None:
+        self._adopt(
+            Variable(
+                initializer,
+                shape=(self.input_dim, self.output_dim),
+                dtype=self.variable_dtype,
+                name="embeddings",
+            )
+        )
+
+    def build(self, input_shape: Shape | None = None) -> None:
+        """Make the table, unless there is one."""
+        if not self.built:
+            self._make_table(self.embeddings_initializer)
+
+    @property
+    def embeddings(self) -> Variable:
+        """The table, a `Variable` of shape (input_dim, output_dim)."""
+        if not self.built:
+            raise AttributeError("You must build the layer before accessing `embeddings`.")
+        return self._embeddings
+
+    @property
+    def table(self) -> Table:
+        """The table as it is looked up."""
+        return self.embeddings.rows(self.compute_dtype)
+
+    def call(self, inputs: ArrayLike) -> NDArray[Any]:
+        """Rows at ``inputs``, of shape ``(*inputs.shape, output_dim)``, in the compute dtype."""
+        rows = self.table.gather(ops.as_ids(inputs))
+        return rows if rows.dtype.name == self.compute_dtype else rows.astype(self.compute_dtype)
+
+    def _answering_table(self) -> Table | None:
+        plain = type(self).call is Embedding.call and "call" not in self.__dict__
+        if plain and self.activity_regularizer is None and self.table.row_dtype.name == self.compute_dtype:
+            return self.table
+        return None
+
+    def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> NDArray[Any]:
+        """The ids, in a copy that nobody can change meanwhile."""
+        return np.array(ops.as_ids(inputs))
+
+    def backpropagate(self, remembered: NDArray[Any], upstream: NDArray[Any]) -> None:
+        """Add the gradient of the table, as `IndexedSlices`; ids have none."""
+        wide = np.float64 if self.variable_dtype == "float64" else np.float32
+        gradient = ops.embedding_gradient(remembered, upstream.astype(wide, copy=False), self.input_dim)
+        if self.embeddings.trainable:
+            self.embeddings.add_gradient(gradient)
+
+    def compute_mask(self, inputs: ArrayLike, mask: Any = None) -> NDArray[np.bool_] | None:
+        """Where ids are not 0, if `mask_zero`; otherwise None."""
+        return np.asarray(np.not_equal(inputs, 0)) if self.mask_zero else None
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """``(*input_shape, output_dim)``."""
+        return (*input_shape, self.output_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes a layer like this one, as Keras 3 writes it."""
+        return {
+            **super().get_config(),
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
+            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+            "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
+            "mask_zero": self.mask_zero,
+            "quantization_config": None,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Embedding:
+        """The layer that a config describes."""
+        return cls(**{key: value for key, value in config.items() if key != "quantization_config"})
+
+
+def _dimension(name: str, value: Any) -> int:
+    try:
+        size = operator.index(value)
+    except TypeError:
+        size = 0
+    if size <= 0 or isinstance(value, (bool, np.bool_)):
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r} (of type {type(value)})"
+        )
+    return size

@@ -1,0 +1,588 @@
+"""The life of a layer: made, built at the first call, called, differentiated, written down.
+
+Knows nothing of embeddings. A layer computes in `call`; what its gradient needs later it names in
+`remember`, and `backpropagate` turns that and the gradient of the output into gradients.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Callable, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastembed import constraints, dtype_policies, initializers, regularizers
+from fastembed._rows import Table, TableCall, add_detours
+from fastembed.dtypes import is_float, standardize_dtype
+from fastembed.variable import Variable
+
+Shape = tuple  # of int or None, or a list of such tuples where a layer takes several inputs
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What a call tells the calls inside it."""
+
+    training: bool | None = None
+    inside_layer: bool = False
+
+
+_context: ContextVar[_Context] = ContextVar("fastembed.call", default=_Context())
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[None]:
+    """Every layer called inside acts as if it had been called with ``training=True``.
+
+    For code that does not pass ``training``: afterwards `Layer.backward` has what it needs. A call
+    that says ``training=False`` is not recorded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastembed.layers import Embedding
+    >>> embedding = Embedding(10, 2)
+    >>> with recording():
+    ...     rows = embedding(np.array([3, 3]))
+    >>> embedding.backward(np.ones((2, 2)))
+    >>> embedding.embeddings.gradient.values
+    array([[2., 2.]], dtype=float32)
+    """
+    with _calls_know(_Context(training=True)):
+        yield
+
+
+@contextlib.contextmanager
+def _calls_know(context: _Context) -> Iterator[None]:
+    detour = 1 if context.training else 0  # a table alone cannot record what backward needs
+    token = _context.set(context)
+    add_detours(detour)
+    try:
+        yield
+    finally:
+        add_detours(-detour)
+        _context.reset(token)
+
+
+# --- Names ----------------------------------------------------------------------------------------
+
+_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+
+
+def snake_case(class_name: str) -> str:
+    """A class's name as layers are named after it.
+
+    >>> snake_case("GlobalAveragePooling1D")
+    'global_average_pooling1d'
+    """
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def automatic_name(class_name: str) -> str:
+    """The next free automatic name: ``embedding``, ``embedding_1``, ``embedding_2`` ...
+
+    Names that users give are not looked at, as in Keras.
+    """
+    prefix = snake_case(class_name)
+    number = next(_counters[prefix])
+    return f"{prefix}_{number}" if number else prefix
+
+
+# --- The layer ------------------------------------------------------------------------------------
+
+# Arguments that some Keras took and that say nothing a layer here needs: shapes are found at the first call.
+_WITHOUT_MEANING = ("input_shape", "batch_input_shape", "batch_size", "input_dtype", "input_length", "dynamic")
+
+
+class Layer(TableCall):
+    """Base of all layers: subclass it as you would Keras's.
+
+    Parameters
+    ----------
+    activity_regularizer : optional
+        Its value for the layer's output, divided by the batch size, is one of `losses`.
+    trainable : bool, default True
+    dtype : str, dtype policy or its config, optional
+        Default: `fastembed.backend.floatx`.
+    autocast : bool, default True
+        Whether floats given to the layer are converted to its compute dtype.
+    name : str, optional
+        Without "/". Default: the class's name in snake case, numbered.
+    weights : list of array_like, optional
+        The first values of the weights.
+
+    Raises
+    ------
+    ValueError
+        For arguments that no Keras layer takes, or values that no layer can have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Scale(Layer):
+    ...     def build(self, input_shape):
+    ...         self.scale = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="scale")
+    ...     def call(self, inputs):
+    ...         return inputs * self.scale
+    ...     def backpropagate(self, remembered, upstream):
+    ...         inputs, outputs = remembered
+    ...         self.scale.add_gradient((upstream * inputs).sum(axis=0))
+    ...         return upstream * self.scale
+    >>> layer = Scale()
+    >>> layer(np.ones((2, 3), np.float32), training=True).shape
+    (2, 3)
+    >>> layer.backward(np.ones((2, 3), np.float32))
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
+    >>> layer.scale.gradient
+    array([2., 2., 2.], dtype=float32)
+    """
+
+    _call_parameters: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parameters = inspect.signature(cls.call).parameters.values()
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        weights: Sequence[ArrayLike] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        unknown = {key: value for key, value in kwargs.items() if key not in _WITHOUT_MEANING}
+        if unknown:
+            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {unknown}")
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(
+                f"Argument `name` must be a string and cannot contain character `/`. Received: name={name!r}"
+            )
+        # Before any attribute that __setattr__ would look at.
+        self.__dict__.update(_trainable_weights=[], _non_trainable_weights=[], _layers=[])
+        self.name = name if name is not None else automatic_name(type(self).__name__)
+        self.dtype_policy = dtype_policies.get(dtype)
+        self.autocast = autocast
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.supports_masking = False
+        self.built = False
+        self._trainable = _checked_bool("trainable", trainable)
+        self._initial_weights = weights
+        self._losses: list[Any] = []
+        self._recorded = threading.local()
+
+    # --- Called -----------------------------------------------------------------------------------
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        """The whole way of a call. `TableCall.__call__` comes here unless a table can answer alone."""
+        if "_layers" not in self.__dict__:
+            raise _not_initialised(self)
+        if args:
+            args = (self._as_input(args[0]), *args[1:])
+        given = kwargs.pop("training", None)
+        outer = _context.get()
+        training = outer.training if given is None else given
+        if training is not None and "training" in self._call_parameters:
+            kwargs["training"] = training
+        if not self.built:
+            self._build_for(args[0] if args else None)
+        if not outer.inside_layer:
+            self._forget_losses()
+        with _calls_know(_Context(training, inside_layer=True)):
+            outputs = self.call(*args, **kwargs)
+        if self.activity_regularizer is not None:
+            self._losses.append(self.activity_regularizer(outputs) / max(1, np.shape(outputs)[0] if np.ndim(outputs) else 1))
+        if training:
+            self._recorded.__dict__.setdefault("calls", []).append(self.remember(args[0] if args else None, outputs))
+        self._table = self._answering_table()
+        return outputs
+
+    def _as_input(self, inputs: Any) -> Any:
+        """Numbers as arrays, floats in the compute dtype; what `call` alone can understand as it is."""
+        if isinstance(inputs, (list, tuple)):
+            if any(hasattr(item, "__array__") for item in inputs):
+                return type(inputs)(self._as_input(item) for item in inputs)
+            return inputs
+        if hasattr(inputs, "__array__") and not isinstance(inputs, (np.ndarray, Variable)):
+            inputs = np.asarray(inputs)
+        if self.autocast and isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f" and self.dtype_policy.is_floating:
+            return inputs.astype(self.compute_dtype, copy=False)
+        return inputs
+
+    def _build_for(self, inputs: Any) -> None:
+        several = isinstance(inputs, (list, tuple)) and any(hasattr(item, "shape") for item in inputs)
+        self.build([np.shape(item) for item in inputs] if several else np.shape(inputs))
+        self.built = True
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self._initial_weights = None
+
+    def _answering_table(self) -> Table | None:
+        """The table that gives just what `call` would for plain arrays of ids, if there is one."""
+        return None
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights for inputs of this shape. Overridden by layers that have any."""
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """Compute the output. Overridden by every layer."""
+        raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call()` method implemented.")
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output for inputs of a shape: the same, unless overridden."""
+        return input_shape
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask of the output: that of the input where the layer supports masking, else None."""
+        return mask if self.supports_masking else None
+
+    # --- Differentiated ---------------------------------------------------------------------------
+
+    def remember(self, inputs: Any, outputs: Any) -> Any:
+        """What `backpropagate` will need of a call; by default inputs and outputs."""
+        return inputs, outputs
+
+    def backpropagate(self, remembered: Any, upstream: NDArray[Any]) -> Any:
+        """Add gradients to the weights and return the gradient of the input, or None where it has none.
+
+        Parameters
+        ----------
+        remembered
+            What `remember` returned for the call.
+        upstream : ndarray
+            Gradient of the loss with respect to the call's output.
+        """
+        raise RuntimeError(
+            f"{type(self).__name__} cannot be differentiated: it defines no backpropagate(remembered, upstream)"
+        )
+
+    def backward(self, upstream: ArrayLike) -> Any:
+        """Turn the gradient of the last recorded call's output into gradients of weights and input.
+
+        Calls are recorded with ``training=True`` and inside `recording`, by each thread for itself;
+        a layer called twice is differentiated twice, the last call first.
+
+        Parameters
+        ----------
+        upstream : array_like, of the output's shape
+
+        Returns
+        -------
+        ndarray or None
+            Gradient of the loss with respect to the input, None where the input has none (ids).
+
+        Raises
+        ------
+        RuntimeError
+            If no recorded call is left.
+        """
+        calls = self._recorded.__dict__.get("calls")
+        if not calls:
+            raise RuntimeError(
+                f"backward of layer {self.name!r} has no recorded call left: call the layer with "
+                "training=True or inside fastembed.recording() first, once for each backward"
+            )
+        gradient = self.backpropagate(calls[-1], np.asarray(upstream))
+        calls.pop()  # only now: after an error the call can be differentiated again
+        return gradient
+
+    # --- Weights ----------------------------------------------------------------------------------
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Variable:
+        """Make a weight of this layer.
+
+        Parameters
+        ----------
+        shape : tuple of int, default ()
+        initializer : optional
+            Default: Glorot's uniform for floats, zeros otherwise.
+        dtype : str, optional
+            Default: the layer's variable dtype.
+        trainable : bool, default True
+        regularizer, constraint : optional
+        name : str, optional
+
+        Returns
+        -------
+        Variable
+
+        Notes
+        -----
+        By position these come in the order of whichever Keras the code was written for:
+        ``(shape, initializer, dtype)`` in Keras 3, ``(shape, initializer, name, trainable, regularizer,
+        constraint)`` in Keras 1, ``(name, shape, dtype, initializer, regularizer, trainable,
+        constraint)`` in Keras 2 and tf.keras. A leading string tells the last from the others, and a
+        third argument that names a dtype Keras 3 from Keras 1.
+        """
+        settings = {**_by_position(args), **kwargs}
+        if overlap := set(_by_position(args)) & set(kwargs):
+            raise TypeError(f"add_weight() got {', '.join(sorted(overlap))} both by position and by keyword")
+        return self._add_weight(**settings)
+
+    add_variable = add_weight
+
+    def _add_weight(
+        self,
+        shape: Any = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool | None = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
+        **elsewhere: Any,
+    ) -> Variable:
+        unknown = set(elsewhere) - _OF_OTHER_BACKENDS
+        if unknown:
+            raise TypeError(f"add_weight() got unexpected keyword arguments: {', '.join(sorted(unknown))}")
+        dtype = self.variable_dtype if dtype is None else standardize_dtype(dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if is_float(dtype) else "zeros"
+        shape = () if shape is None else (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        trainable = True if trainable is None else trainable
+        variable = Variable(
+            initializers.get(initializer),
+            shape=shape,
+            dtype=dtype,
+            trainable=trainable and self._trainable,
+            name=name,
+            regularizer=regularizers.get(regularizer),
+            constraint=constraints.get(constraint),
+        )
+        self._track(variable, trainable=trainable)
+        return variable
+
+    def _track(self, variable: Variable, trainable: bool = True) -> None:
+        if not any(variable is known for known in self._own_weights()):
+            variable.path = f"{self.name}/{variable.name}"
+            (self._trainable_weights if trainable else self._non_trainable_weights).append(variable)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, (Variable, Layer)):
+            if "_layers" not in self.__dict__:
+                raise _not_initialised(self)
+            if isinstance(value, Variable):
+                self._track(value, trainable=value.trainable)
+            elif not any(value is known for known in self._layers):
+                self._layers.append(value)
+        super().__setattr__(name, value)
+        # Whatever changed, the next call takes the long way and finds out whether a table may answer.
+        TableCall._table.__set__(self, None) if name != "_table" else None
+
+    def _own_weights(self) -> list[Variable]:
+        return [*self._trainable_weights, *self._non_trainable_weights]
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights: this layer's trainable ones, its others, then those of the layers it holds."""
+        unique = {id(v): v for v in self._own_weights()}
+        for layer in self._layers:
+            unique.update((id(v), v) for v in layer.weights if id(v) not in unique)
+        return list(unique.values())
+
+    variables = weights
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        return [v for v in self.weights if v.trainable] if self._trainable else []
+
+    trainable_variables = trainable_weights
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves alone."""
+        return [v for v in self.weights if not v.trainable] if self._trainable else self.weights
+
+    non_trainable_variables = non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes this layer. Setting it sets it for all weights and layers inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = _checked_bool("trainable", value)
+        for variable in self._trainable_weights:
+            variable.trainable = value
+        for layer in self._layers:
+            layer.trainable = value
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copies of all weights, in the order of `weights`."""
+        return [variable.numpy() for variable in self.weights]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Set all weights, in the order of `weights`.
+
+        Raises
+        ------
+        ValueError
+            If number or shapes are not those of the layer's weights; nothing is then changed.
+        """
+        variables = self.weights
+        if len(weights) != len(variables):
+            raise ValueError(
+                f"You called `set_weights(weights)` on layer '{self.name}' with a weight list of length "
+                f"{len(weights)}, but the layer was expecting {len(variables)} weights."
+            )
+        values = [np.asarray(value) for value in weights]
+        for variable, value in zip(variables, values):
+            if variable.shape != value.shape:
+                raise ValueError(
+                    f"Layer {self.name} weight shape {variable.shape} is not compatible with provided "
+                    f"weight shape {value.shape}."
+                )
+        before = [variable.value for variable in variables]
+        try:
+            for variable, value in zip(variables, values):
+                variable.assign(value)
+        except Exception:
+            for variable, value in zip(variables, before):
+                variable.assign(value)
+            raise
+
+    def count_params(self) -> int:
+        """The number of numbers in all weights.
+
+        Raises
+        ------
+        ValueError
+            If the layer is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built. "
+                f"You can build it manually via: `layer.build(input_shape)`."
+            )
+        return sum(int(np.prod(variable.shape, dtype=object)) for variable in self.weights)
+
+    # --- Losses -----------------------------------------------------------------------------------
+
+    def add_loss(self, loss: ArrayLike | Sequence[ArrayLike]) -> None:
+        """Add a number (or several) to `losses` until the layer is next called."""
+        self._losses.extend(loss if isinstance(loss, (list, tuple)) else [loss])
+
+    @property
+    def losses(self) -> list[Any]:
+        """What `add_loss` and activity regularizers gave in the last call, and the regularizers' values now.
+
+        A regularizer counts as long as its weight is trainable, as in Keras 3.
+        """
+        losses = [*self._losses]
+        for layer in self._layers:
+            losses += layer._call_losses()
+        regular = (v for v in self.trainable_weights if v.regularizer is not None)
+        return losses + [v.regularizer(v.value) for v in regular]
+
+    def _call_losses(self) -> list[Any]:
+        return [*self._losses, *itertools.chain.from_iterable(layer._call_losses() for layer in self._layers)]
+
+    def _forget_losses(self) -> None:
+        self._losses.clear()
+        for layer in self._layers:
+            layer._forget_losses()
+
+    # --- Dtypes -----------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the layer's variables."""
+        return self.dtype_policy.variable_dtype
+
+    variable_dtype = dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of the layer's results."""
+        return self.dtype_policy.compute_dtype
+
+    # --- Written down -----------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes a layer like this one (without its weights), as values that JSON can hold."""
+        return {
+            "name": self.name,
+            "trainable": self._trainable,
+            "dtype": dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layer:
+        """The layer that a config describes."""
+        return cls(**config)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_recorded"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _recorded=threading.local())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+# --- What callers of other eras mean --------------------------------------------------------------
+
+_KERAS_2 = ("name", "shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
+_KERAS_3 = ("shape", "initializer", "dtype")
+_KERAS_1 = ("shape", "initializer", "name", "trainable", "regularizer", "constraint")
+
+# Arguments of add_weight that mean something to TensorFlow only.
+_OF_OTHER_BACKENDS = {
+    "aggregation", "autocast", "caching_device", "collections", "experimental_autocast", "getter", "layout",
+    "overwrite_with_gradient", "partitioner", "synchronization", "use_resource",
+}  # fmt: skip
+
+
+def _by_position(args: tuple[Any, ...]) -> dict[str, Any]:
+    """Positional arguments of add_weight, named."""
+    if args and (isinstance(args[0], str) or args[0] is None):
+        order: tuple[str, ...] = _KERAS_2
+    elif len(args) > 3 or len(args) == 3 and not _names_dtype(args[2]):
+        order = _KERAS_1
+    else:
+        order = _KERAS_3
+    if len(args) > len(order):
+        raise TypeError(f"add_weight() takes at most {len(order)} positional arguments ({len(args)} given)")
+    return dict(zip(order, args))
+
+
+def _names_dtype(value: Any) -> bool:
+    try:
+        standardize_dtype(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"Expected `{name}` to be a boolean. Received: {name}={value!r} (of type {type(value)})")
+    return value
+
+
+def _not_initialised(layer: Layer) -> RuntimeError:
+    return RuntimeError(
+        f"In layer '{type(layer).__name__}', you forgot to call `super().__init__()` as the first statement "
+        "in the `__init__()` method. Go add it!"
+    )

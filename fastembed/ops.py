@@ -1,0 +1,319 @@
+"""Functions on arrays: lookups, one-hot vectors, the gradient of a lookup, addition to rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fastembed._rows import Table, sum_rows
+from fastembed.dtypes import array_dtype, standardize_dtype
+from fastembed.tables import DenseTable
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _HasTable(Protocol):
+        @property
+        def table(self) -> Table: ...
+
+
+__all__ = ["IndexedSlices", "as_ids", "embedding_gradient", "gather", "one_hot", "scatter_add"]
+
+T = TypeVar("T")
+
+
+def as_ids(ids: ArrayLike) -> NDArray[Any]:
+    """Ids as an array of integers (or bool, which count as 0 and 1).
+
+    The one place that decides what an id may be. Whether it lies inside the table is checked by the
+    lookup itself, as it reads the id.
+
+    Parameters
+    ----------
+    ids : array_like
+        Integers, bool, or floats that are exactly integral.
+
+    Returns
+    -------
+    ndarray
+        ``ids`` itself where it is an array of integers already.
+
+    Raises
+    ------
+    TypeError
+        If ``ids`` are no numbers at all: strings, objects, None, complex numbers, masked arrays.
+    ValueError
+        If a float is not integral, or so large that its dtype no longer tells neighbours apart
+        (2**24 in float32, 2**53 in float64): the id that was meant may have been another.
+
+    Examples
+    --------
+    >>> as_ids([3.0, 1.0])
+    array([3, 1])
+    >>> as_ids([2.7])
+    Traceback (most recent call last):
+      ...
+    ValueError: ids[0] = 2.7 is not an integer
+    """
+    if isinstance(ids, np.ma.MaskedArray):
+        raise TypeError("ids must be integers, got a masked array: fill it first (ids.filled(0))")
+    try:
+        array = np.asarray(ids)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"ids must form a rectangular array of integers: {error}") from None
+    if array.dtype.kind in "iub":
+        return array
+    if array.dtype.name == "bfloat16":
+        return _integral(array.astype(np.float32), precision=8)
+    if array.dtype.kind == "f":
+        return _integral(array, precision=np.finfo(array.dtype).nmant + 1)
+    raise TypeError(f"ids must be integers, got dtype {array.dtype} from {type(ids).__name__}")
+
+
+def _integral(floats: NDArray[Any], precision: int) -> NDArray[np.int64]:
+    """Floats as int64; ``precision`` is the number of bits of their significands."""
+    good = (floats == np.trunc(floats)) & (np.abs(floats) < 2.0 ** min(precision, 63))
+    if not good.all():
+        first = np.unravel_index(np.argmin(good), good.shape)
+        value = floats[first]
+        where = f"ids[{', '.join(map(str, first)) or '()'}] = {value}"
+        if np.isfinite(value) and value == np.trunc(value):
+            raise ValueError(
+                f"{where} is too large for {floats.dtype}, which cannot tell integers of 2**{precision} "
+                "and more apart; keep ids in an integer dtype"
+            )
+        raise ValueError(f"{where} is not an integer")
+    return floats.astype(np.int64)
+
+
+def gather(table: Any, ids: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Rows of ``table`` at ``ids``.
+
+    Parameters
+    ----------
+    table : ndarray of shape (rows, ...), Variable or table
+        An ndarray must be C-contiguous; it is not copied and may be read-only or mapped from a file.
+    ids : array_like of integers, any shape
+        In ``[0, rows)``; see `as_ids`.
+    out : ndarray of shape ``(*ids.shape, *table.shape[1:])``, optional
+        Where to put the rows: C-contiguous, of the rows' dtype, overlapping neither table nor ids.
+
+    Returns
+    -------
+    ndarray of shape ``(*ids.shape, *table.shape[1:])``
+        ``out`` where it was given. The dtype is the table's; the rows of a bfloat16 `Variable` come
+        as float32.
+
+    Raises
+    ------
+    IndexError
+        If an id lies outside the table, naming the first. The content of ``out`` is then not specified.
+    TypeError, ValueError
+        If the arguments do not fit, before anything is written.
+
+    Notes
+    -----
+    Moves ``2 * ids.size * row_bytes`` bytes and computes nothing, so memory sets the speed. Means
+    ``keras.ops.take(table, ids, axis=0)``, except that negative ids do not count from the end.
+
+    Examples
+    --------
+    >>> gather(np.eye(3), [[2, 0]])
+    array([[[0., 0., 1.],
+            [1., 0., 0.]]])
+    """
+    return _table_of(table).gather(as_ids(ids), out)
+
+
+def _table_of(table: Any) -> Table:
+    if isinstance(table, Table):
+        return table
+    held = getattr(table, "table", None)
+    if isinstance(held, Table):
+        return held
+    return DenseTable(np.asarray(table))
+
+
+def one_hot(ids: ArrayLike, num_classes: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    """Vectors that are 1 at the id and 0 elsewhere.
+
+    Parameters
+    ----------
+    ids : array_like of integers, any shape
+        An id outside ``[0, num_classes)`` gives a vector of zeros, as in Keras.
+    num_classes : int
+    dtype : dtype_like, default `fastembed.backend.floatx`
+
+    Returns
+    -------
+    ndarray of shape ``(*ids.shape, num_classes)``
+
+    Examples
+    --------
+    >>> one_hot([2, 0], 3)
+    array([[0., 0., 1.],
+           [1., 0., 0.]], dtype=float32)
+    """
+    ids = as_ids(ids)
+    if num_classes < 0:
+        raise ValueError(f"num_classes cannot be negative, got {num_classes}")
+    out = np.zeros((*ids.shape, num_classes), array_dtype(standardize_dtype(dtype)))
+    flat, rows = ids.reshape(-1), out.reshape(-1, num_classes) if num_classes else None
+    if rows is not None:
+        inside = np.flatnonzero((flat >= 0) & (flat < num_classes))
+        rows[inside, flat[inside].astype(np.intp)] = 1
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedSlices:
+    """Rows of a larger array that is zero elsewhere: the gradient of a lookup.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, *row shape)
+    indices : ndarray of integers, shape (n,)
+        The row of each value. What this library makes has sorted indices, each once.
+    dense_shape : tuple of int
+        Shape of the larger array: ``(rows, *row shape)``.
+
+    Examples
+    --------
+    >>> IndexedSlices(np.ones((1, 2)), np.array([1]), (3, 2)).to_dense()
+    array([[0., 0.],
+           [1., 1.],
+           [0., 0.]])
+    """
+
+    values: NDArray[Any]
+    indices: NDArray[Any]
+    dense_shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.indices) != 1 or np.shape(self.values) != (
+            *np.shape(self.indices),
+            *self.dense_shape[1:],
+        ):
+            raise ValueError(
+                f"values of shape {np.shape(self.values)} and indices of shape {np.shape(self.indices)} "
+                f"are not rows of an array of shape {tuple(self.dense_shape)}"
+            )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
+        return self.values.dtype
+
+    def to_dense(self) -> NDArray[Any]:
+        """The larger array. Values of the same row are added up."""
+        return scatter_add(np.zeros(self.dense_shape, self.values.dtype), self.indices, self.values)
+
+    def __add__(self, other: IndexedSlices) -> IndexedSlices:
+        """The sum of two gradients of the same array, each row once."""
+        if not isinstance(other, IndexedSlices):
+            return NotImplemented
+        if tuple(other.dense_shape) != tuple(self.dense_shape):
+            raise ValueError(f"shapes differ: {tuple(self.dense_shape)} and {tuple(other.dense_shape)}")
+        return embedding_gradient(
+            np.concatenate([self.indices, other.indices]),
+            np.concatenate([self.values, other.values]),
+            self.dense_shape[0],
+        )
+
+
+def embedding_gradient(ids: ArrayLike, upstream: ArrayLike, input_dim: int) -> IndexedSlices:
+    """Gradient of a lookup with respect to its table.
+
+    Parameters
+    ----------
+    ids : array_like of integers, any shape
+        The ids that were looked up, each in ``[0, input_dim)``.
+    upstream : array_like of floats, shape ``(*ids.shape, *row shape)``
+        Gradient of the loss with respect to the rows that the lookup returned.
+    input_dim : int
+        Rows of the table.
+
+    Returns
+    -------
+    IndexedSlices
+        Each row that was looked up, once, in ascending order, with the sum of its upstream rows: from
+        zero, in the order in which they appear, whatever the number of threads. In float64 if
+        ``upstream`` is, otherwise in float32.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+
+    Notes
+    -----
+    ``embedding_gradient(ids, upstream, v).to_dense()`` is ``one_hot(ids, v).T @ upstream``, at the cost
+    of the batch instead of the table.
+
+    Examples
+    --------
+    >>> gradient = embedding_gradient([2, 0, 2], [[1.0], [10.0], [100.0]], 4)
+    >>> gradient.indices, gradient.values
+    (array([0, 2]), array([[ 10.],
+           [101.]]))
+    """
+    ids = as_ids(ids)
+    upstream = np.asarray(upstream)
+    if upstream.dtype.kind not in "fiu" and upstream.dtype.name != "bfloat16":
+        raise TypeError(f"upstream must be floats, got dtype {upstream.dtype}")
+    if upstream.shape[: ids.ndim] != ids.shape:
+        raise ValueError(f"upstream of shape {upstream.shape} does not begin with the shape of ids {ids.shape}")
+    dtype = np.float64 if upstream.dtype.kind == "f" and upstream.dtype.itemsize > 4 else np.float32
+    indices, sums = sum_rows(ids, np.require(upstream, dtype, "CA"), input_dim)
+    return IndexedSlices(sums, indices, (input_dim, *sums.shape[1:]))
+
+
+def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
+    """Add to rows of a table, in place: ``table[ids[i]] += updates[i]`` for every i.
+
+    Parameters
+    ----------
+    table : ndarray of shape (rows, ...) or Variable, of float32 or float64
+        An ndarray must be C-contiguous and writable.
+    ids : array_like of integers, any shape
+    updates : array_like, broadcast to ``(*ids.shape, *table.shape[1:])``
+        Converted to the table's dtype.
+
+    Returns
+    -------
+    ``table`` itself
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        Before anything is written: a bad id changes nothing.
+
+    Notes
+    -----
+    A row's updates are added in the order in which they appear, as ``np.add.at`` does; each row is
+    the work of one thread, so the result has the same bits for any number of threads. A lookup that
+    runs meanwhile in another thread may see a row half added.
+
+    Examples
+    --------
+    >>> scatter_add(np.zeros((3, 2)), [1, 1], [[1.0, 2.0], [10.0, 20.0]])
+    array([[ 0.,  0.],
+           [11., 22.],
+           [ 0.,  0.]])
+    """
+    ids = as_ids(ids)
+    if not isinstance(table, np.ndarray) and not isinstance(getattr(table, "table", None), Table):
+        raise TypeError(f"scatter_add works in place, on an ndarray or a Variable, not on {type(table).__name__}")
+    rows = _table_of(table)
+    updates = np.asarray(updates)
+    if not np.can_cast(updates.dtype, rows.array.dtype, "same_kind") and updates.dtype.name != "bfloat16":
+        raise TypeError(f"updates of dtype {updates.dtype} cannot be added to a table of {rows.array.dtype}")
+    shape = (*ids.shape, *rows.shape[1:])
+    try:
+        updates = np.broadcast_to(updates, shape)
+    except ValueError:
+        raise ValueError(f"updates of shape {updates.shape} do not fit ids and rows: {shape}") from None
+    rows.accumulate(ids, np.require(updates, rows.array.dtype, "CA"))
+    return table

@@ -1,0 +1,260 @@
+"""A variable: numbers in memory of our own that a layer looks up, changes and learns."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Callable
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fastembed import _memory
+from fastembed.dtypes import as_dtype, standardize_dtype, widen_bfloat16
+from fastembed.ops import IndexedSlices
+from fastembed.tables import DenseTable
+
+_unnamed = itertools.count()
+
+
+class Variable(NDArrayOperatorsMixin):
+    """An array with a name, whose memory is its own.
+
+    The memory starts on a cache line and asks for huge pages where it is large, so a table that is
+    looked up from a variable is read faster than the ndarray it was made from.
+
+    Parameters
+    ----------
+    initializer : array_like or callable
+        The first value, copied; or what makes it: ``initializer(shape, dtype=dtype)``.
+    shape : tuple of int, optional
+        Needed with a callable, otherwise the value's.
+    dtype : str, optional
+        Default: the value's where it is an array of floats, otherwise `fastembed.backend.floatx`.
+    trainable : bool, default True
+    name : str, optional
+        Without "/".
+    path : str, optional
+        Default: the name. A layer sets ``"<layer>/<name>"``.
+    regularizer, constraint : callable, optional
+        Kept for the layer and the optimizer, which apply them.
+
+    Attributes
+    ----------
+    gradient : None, ndarray or IndexedSlices
+        The sum of what `add_gradient` was given since the last `clear_gradient`.
+
+    Notes
+    -----
+    Arithmetic and NumPy functions take a variable for its value and give arrays. `numpy` copies;
+    ``np.asarray(variable)`` and `value` are read-only views, which go on showing the old value after
+    `assign`, because that swaps the memory: a lookup in another thread sees the old value or the new
+    one, never a mixture.
+
+    Examples
+    --------
+    >>> variable = Variable([[1.0, 2.0], [3.0, 4.0]], name="embeddings")
+    >>> variable
+    <Variable path=embeddings, shape=(2, 2), dtype=float32>
+    >>> variable.assign_add([[10.0, 10.0], [0.0, 0.0]])
+    array([[11., 12.],
+           [ 3.,  4.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        initializer: ArrayLike | Callable[..., ArrayLike],
+        shape: tuple[int, ...] | None = None,
+        dtype: DTypeLike | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+        path: str | None = None,
+        regularizer: Callable[..., Any] | None = None,
+        constraint: Callable[..., Any] | None = None,
+    ) -> None:
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(
+                f"Argument `name` must be a string and cannot contain character `/`. Received: name={name!r}"
+            )
+        if callable(initializer):
+            if shape is None:
+                raise ValueError("a variable that is made by an initializer needs a shape")
+            self._dtype = standardize_dtype(dtype)
+            values = as_dtype(initializer(tuple(shape), dtype=self._dtype), self._dtype)
+        else:
+            # Numbers of Python's own have no dtype: they become floatx, as in Keras.
+            own = getattr(initializer, "dtype", None)
+            self._dtype = standardize_dtype(own if dtype is None else dtype)
+            values = as_dtype(initializer, self._dtype)
+        if shape is not None and values.shape != tuple(shape):
+            raise ValueError(f"a value of shape {values.shape} was given for a variable of shape {tuple(shape)}")
+        self._memory = _memory.copy(values)
+        self._tables: dict[str, DenseTable] = {}
+        self.trainable = trainable
+        self.name = name or f"variable_{next(_unnamed)}"
+        self.path = path or self.name
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.gradient: NDArray[Any] | IndexedSlices | None = None
+
+    @classmethod
+    def from_bfloat16_words(cls, words: NDArray[np.uint16], **kwargs: Any) -> Variable:
+        """A bfloat16 variable out of its 16-bit words, as files hold them.
+
+        >>> Variable.from_bfloat16_words(np.array([0x3F80], np.uint16)).numpy()
+        array([1.], dtype=float32)
+        """
+        if getattr(words, "dtype", None) != np.uint16:
+            raise TypeError(f"bfloat16 words are uint16, got {getattr(words, 'dtype', type(words).__name__)}")
+        variable = cls(np.zeros(0, np.float32), dtype="bfloat16", **kwargs)
+        variable._memory = _memory.copy(words)
+        return variable
+
+    # --- What it holds ----------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype, as Keras spells it."""
+        return self._dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self._memory.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._memory.ndim
+
+    @property
+    def value(self) -> NDArray[Any]:
+        """The value, read-only: a view of this variable's memory (of bfloat16 numbers a float32 copy)."""
+        view = widen_bfloat16(self._memory) if self._dtype == "bfloat16" else self._memory.view()
+        view.flags.writeable = False
+        return view
+
+    def numpy(self) -> NDArray[Any]:
+        """A copy of the value (of bfloat16 numbers as float32, exactly)."""
+        return np.array(self.value)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        value = self.value
+        if dtype is not None and value.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"a {self._dtype} variable cannot become {np.dtype(dtype)} without a copy")
+            return value.astype(dtype)
+        return np.array(value) if copy else value
+
+    def rows(self, dtype: str = "float32") -> DenseTable:
+        """The table of the variable's rows, which `assign` keeps up to date.
+
+        Parameters
+        ----------
+        dtype : {"float32", "bfloat16"}
+            For a bfloat16 variable: the dtype of the rows that the table returns.
+        """
+        if dtype not in self._tables:
+            self._tables[dtype] = DenseTable(self._memory, self._dtype, dtype)
+        return self._tables[dtype]
+
+    @property
+    def table(self) -> DenseTable:
+        """The table of the variable's rows."""
+        return self.rows()
+
+    # --- How it changes ---------------------------------------------------------------------------
+
+    def assign(self, value: ArrayLike) -> NDArray[Any]:
+        """Set the value; return it as a read-only view.
+
+        Parameters
+        ----------
+        value : array_like of the variable's shape
+            Copied, and converted to the variable's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If shape or numbers do not fit; the variable is then unchanged.
+        """
+        values = as_dtype(value.value if isinstance(value, Variable) else value, self._dtype)
+        if values.shape != self.shape:
+            raise ValueError(
+                "The shape of the target variable and the shape of the target value in "
+                f"`variable.assign(value)` must match. variable.shape={self.shape}, "
+                f"Received: value.shape={values.shape}. Target variable: {self}"
+            )
+        memory = _memory.copy(values)
+        for table in self._tables.values():
+            table.replace(memory)
+        self._memory = memory
+        return self.value
+
+    def assign_add(self, value: ArrayLike) -> NDArray[Any]:
+        """Add ``value``, broadcast to the variable's shape; return the new value as a read-only view."""
+        return self.assign(np.add(self.value, value))
+
+    def assign_sub(self, value: ArrayLike) -> NDArray[Any]:
+        """Subtract ``value``, broadcast to the variable's shape; return the new value as a read-only view."""
+        return self.assign(np.subtract(self.value, value))
+
+    def add_gradient(self, gradient: ArrayLike | IndexedSlices) -> None:
+        """Add to `gradient`.
+
+        Parameters
+        ----------
+        gradient : IndexedSlices or array_like of the variable's shape
+            The sum of a sparse and a dense gradient is dense.
+
+        Raises
+        ------
+        ValueError
+            If its shape is not the variable's.
+        """
+        if not isinstance(gradient, IndexedSlices):
+            gradient = np.array(gradient)  # what is kept is nobody else's
+        shape = gradient.dense_shape if isinstance(gradient, IndexedSlices) else gradient.shape
+        if tuple(shape) != self.shape:
+            raise ValueError(f"a gradient of shape {tuple(shape)} was given for the variable {self}")
+        if self.gradient is None or isinstance(self.gradient, IndexedSlices) and isinstance(gradient, IndexedSlices):
+            self.gradient = gradient if self.gradient is None else self.gradient + gradient
+        else:
+            self.gradient = _dense(self.gradient) + _dense(gradient)
+
+    def clear_gradient(self) -> None:
+        """Forget the gradient."""
+        self.gradient = None
+
+    # --- As an array ------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(isinstance(out, Variable) for out in kwargs.get("out", ())):
+            raise TypeError("a variable is changed by assign, assign_add and assign_sub, not in place")
+        values = (x.value if isinstance(x, Variable) else x for x in inputs)
+        return getattr(ufunc, method)(*values, **kwargs)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return self.value[key]
+
+    def __len__(self) -> int:
+        return len(self._memory)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a variable has no truth value; ask for that of variable.value")
+
+    # NDArrayOperatorsMixin compares element by element, as arrays do; a variable is itself in sets and dicts.
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tables": {}, "_memory": np.asarray(self._memory)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _memory=_memory.copy(state["_memory"]))
+
+
+def _dense(gradient: NDArray[Any] | IndexedSlices) -> NDArray[Any]:
+    return gradient.to_dense() if isinstance(gradient, IndexedSlices) else gradient

@@ -1,0 +1,613 @@
+"""Tables of rows: one C call looks ids up, one adds rows up.
+
+A lookup reads every id once, into a private block that it checks and then copies rows from (ids.h
+says why); an addition copies and checks all ids before it writes anything. Rows travel as bytes, so
+every dtype shares the same copy; only arithmetic is typed.
+"""
+
+import os
+import warnings
+
+import numpy as np
+
+cimport cython
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from _numpy cimport (
+    PyArray_CheckExact,
+    PyArray_IS_C_CONTIGUOUS,
+    PyArray_ISALIGNED,
+    PyArray_ISNOTSWAPPED,
+    PyArray_NBYTES,
+    new_array,
+)
+
+from fastembed._team cimport parts_for, run
+
+cdef extern from "ids.h" nogil:
+    ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
+    fe_load fe_loader(Py_ssize_t size, bint is_signed, bint is_swapped)
+    Py_ssize_t fe_first_outside(const uint64_t* block, Py_ssize_t n, uint64_t rows)
+
+cdef extern from "rows.h" nogil:
+    ctypedef void (*fe_take)(
+        char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t ahead
+    ) noexcept
+    ctypedef void (*fe_add)(void* acc, const void* row, Py_ssize_t dim) noexcept
+    ctypedef struct fe_rows:
+        const char* name
+        fe_take copy
+        fe_take widen_bfloat16
+        fe_add add_float32
+        fe_add add_float64
+    const fe_rows* fe_best_rows(const char* limit)
+
+cdef extern from "row_order.h" nogil:
+    ctypedef struct fe_entry:
+        uint64_t row
+        uint64_t position
+    fe_entry* fe_sort_entries(fe_entry* entries, fe_entry* spare, Py_ssize_t n, uint64_t rows)
+
+cnp.import_array()
+
+cdef enum:
+    # Ids are read, checked and used in blocks of 2 KiB, well inside the first-level cache.
+    BLOCK = 256
+    # Longer lookups look for signals (Ctrl-C) after this many bytes of output: some 10 to 30 ms.
+    SIGNAL_BYTES = 64 * 1024 * 1024
+    # Shorter lookups keep the GIL. Giving it up costs little, but getting it back from a busy
+    # thread can take the interpreter's switch interval (5 ms); copying 64 KiB takes some 5 us.
+    GIL_BYTES = 64 * 1024
+    # Smaller tables live in the second-level cache, where fetching rows ahead only costs time.
+    FETCH_TABLE_BYTES = 1024 * 1024
+    # The rows fetched ahead cover this many bytes (FBGEMM's rule), but at most 16 rows.
+    FETCH_BYTES = 4096
+    # NumPy's own limit, 32 (1.26) or 64 (2.x), is enforced when the output is made.
+    MAX_DIMS = 64
+
+
+# --- The instruction set --------------------------------------------------------------------------
+
+cdef const fe_rows* _choose_rows() except NULL:
+    limit = os.environ.get("FASTEMBED_ISA", "")
+    if limit not in ("", "avx512", "avx2", "baseline"):
+        warnings.warn(
+            f"FASTEMBED_ISA={limit!r} is ignored: it can be 'avx512', 'avx2' or 'baseline'", RuntimeWarning, 2
+        )
+        limit = ""
+    limit = limit.encode()
+    return fe_best_rows(<const char*>limit if limit else NULL)
+
+
+cdef const fe_rows* _rows = _choose_rows()
+
+isa = _rows.name.decode()
+
+
+# --- Ids ------------------------------------------------------------------------------------------
+
+# Ids as the loops take them.
+cdef struct Ids:
+    const char* data
+    Py_ssize_t stride
+    Py_ssize_t n
+    fe_load load
+
+
+cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
+    """Fill ``view``; return the array whose memory it shows: ``ids``, or a copy that can be walked."""
+    cdef int kind = cnp.PyArray_TYPE(ids)
+    # NPY_BOOL and the ten integer types come first in NumPy's enumeration. bool reads as 0 and 1.
+    if not cnp.NPY_BOOL <= kind <= cnp.NPY_ULONGLONG:
+        raise TypeError(f"ids must be integers, got an array of dtype {ids.dtype}")
+    if not PyArray_ISALIGNED(ids) or not (PyArray_IS_C_CONTIGUOUS(ids) or cnp.PyArray_NDIM(ids) == 1):
+        ids = cnp.PyArray_NewCopy(ids, cnp.NPY_CORDER)
+    view.data = <const char*>cnp.PyArray_DATA(ids)
+    view.n = cnp.PyArray_SIZE(ids)
+    view.stride = cnp.PyArray_STRIDE(ids, 0) if cnp.PyArray_NDIM(ids) == 1 else cnp.PyArray_ITEMSIZE(ids)
+    view.load = fe_loader(
+        cnp.PyArray_ITEMSIZE(ids), cnp.PyTypeNum_ISSIGNED(kind), not PyArray_ISNOTSWAPPED(ids)
+    )
+    return ids
+
+
+# The first id of a part that lies outside the table, as it was read.
+cdef struct Outside:
+    Py_ssize_t position  # -1: none does
+    uint64_t id
+
+
+cdef object _outside_error(Outside outside, cnp.ndarray ids, Py_ssize_t rows):
+    where = ", ".join(map(str, np.unravel_index(outside.position, (<object>ids).shape)))
+    signed = cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(ids))
+    row = int(<int64_t>outside.id) if signed else int(outside.id)
+    valid = f"whose rows are 0 to {rows - 1}" if rows else "which has no rows"
+    message = f"ids[{where or '()'}] = {row} is outside the table, {valid}"
+    if -rows <= row < 0:
+        message += (
+            f"; negative ids do not count from the end (for the row {row + rows} that Keras 3 would take, "
+            f"look up np.where(ids < 0, ids + {rows}, ids))"
+        )
+    return IndexError(message)
+
+
+# --- Lookup ---------------------------------------------------------------------------------------
+
+cdef struct Lookup:
+    Ids ids
+    const char* table
+    Py_ssize_t rows
+    Py_ssize_t row_bytes
+    Py_ssize_t out_row_bytes
+    Py_ssize_t ahead
+    fe_take take
+    char* out
+    Py_ssize_t start   # the ids to look up now:
+    Py_ssize_t stop    # start <= i < stop
+    Outside* outside   # one for each part
+
+
+cdef inline Py_ssize_t _share(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """Where the given one of nearly equal parts of ``n`` begins."""
+    return n // parts * part + min(part, n % parts)
+
+
+cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    cdef:
+        Lookup* job = <Lookup*>state
+        Py_ssize_t i = job.start + _share(job.stop - job.start, part, parts)
+        Py_ssize_t stop = job.start + _share(job.stop - job.start, part + 1, parts)
+        Py_ssize_t n, bad
+        uint64_t block[BLOCK]
+    job.outside[part].position = -1
+    while i < stop:
+        n = min(<Py_ssize_t>BLOCK, stop - i)
+        job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, n, block)
+        bad = fe_first_outside(block, n, job.rows)
+        if bad < n:
+            job.outside[part].position = i + bad
+            job.outside[part].id = block[bad]
+            return
+        job.take(job.out + i * job.out_row_bytes, job.table, job.row_bytes, block, n, job.ahead)
+        i += n
+
+
+cdef Outside _take(Lookup* job) except *:
+    """Do the whole lookup; return the first id outside the table."""
+    cdef:
+        Py_ssize_t n = job.ids.n, parts, part, step
+        Outside first
+        Outside* outside
+    first.position = -1
+    job.start, job.stop, job.outside = 0, n, &first
+    if n * job.out_row_bytes < GIL_BYTES and n <= GIL_BYTES // 8:
+        parts = parts_for(2 * n * job.out_row_bytes)
+        if parts == 1:
+            _take_part(job, 0, 1)
+            return first
+    else:
+        # Bytes read and written, and never fewer than the ids themselves.
+        parts = parts_for(2 * n * job.out_row_bytes + 8 * n)
+    parts = max(<Py_ssize_t>1, min(parts, n))
+    outside = <Outside*>malloc(parts * sizeof(Outside))
+    if outside is NULL:
+        raise MemoryError("no memory for a lookup's bookkeeping")
+    job.outside = outside
+    step = max(<Py_ssize_t>BLOCK * parts, SIGNAL_BYTES // max(<Py_ssize_t>1, job.out_row_bytes))
+    try:
+        while job.start < n and first.position < 0:
+            job.stop = min(n, job.start + step)
+            with nogil:
+                run(_take_part, job, parts)
+            for part in range(parts):  # parts are in the order of their ids
+                if outside[part].position >= 0:
+                    first = outside[part]
+                    break
+            job.start = job.stop
+            PyErr_CheckSignals()
+    finally:
+        free(outside)
+    return first
+
+
+cdef bint _overlap(const char* a, const char* a_end, const char* b, const char* b_end) noexcept:
+    return a < b_end and b < a_end
+
+
+cdef bint _may_share_memory(cnp.ndarray array, const char* start, const char* end):
+    """Whether the smallest range that holds all of ``array`` meets [start, end)."""
+    cdef:
+        const char* low = <const char*>cnp.PyArray_DATA(array)
+        const char* high = low + cnp.PyArray_ITEMSIZE(array)
+        Py_ssize_t reach
+        int axis
+    for axis in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, axis) == 0:
+            return False
+        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+    return _overlap(low, high, start, end)
+
+
+@cython.auto_pickle(False)
+@cython.freelist(8)
+cdef class Table:
+    """Rows in memory, looked up by id.
+
+    Parameters
+    ----------
+    array : ndarray of shape (rows, ...), C-contiguous
+        Not copied. Any dtype without Python objects.
+    widen : bool, default False
+        The array holds bfloat16 numbers as uint16 words, and a lookup returns them as float32.
+
+    Raises
+    ------
+    TypeError
+        If ``array`` is no ndarray, holds Python objects, or ``widen`` is asked of other than uint16.
+    ValueError
+        If it has no axis of rows or is not C-contiguous.
+    """
+    cdef:
+        readonly cnp.ndarray array          # the rows as they are stored
+        readonly cnp.dtype row_dtype        # of the rows that a lookup returns
+        const unsigned char[:, ::1] stored  # (rows, row_bytes): acquired once, keeps the memory exported
+        const char* data                    # its first byte; what follows is beside it for the loops
+        Py_ssize_t rows
+        Py_ssize_t row_bytes                # of a stored row
+        Py_ssize_t out_row_bytes            # of a returned row
+        Py_ssize_t ahead                    # rows fetched ahead of the one being copied
+        fe_take take
+
+    def __init__(self, array, *, bint widen=False):
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
+        if array.dtype.hasobject:
+            raise TypeError(f"a table cannot hold Python objects: dtype {array.dtype}")
+        if array.ndim < 1:
+            raise ValueError("a table needs an axis of rows, got an array of shape ()")
+        if widen and (array.dtype != np.uint16 or not array.dtype.isnative):
+            raise TypeError(f"bfloat16 rows are kept as native uint16 words, got dtype {array.dtype}")
+        if not array.flags.c_contiguous:
+            raise ValueError(
+                f"the table must be C-contiguous, got shape {array.shape} with strides {array.strides}; "
+                "np.ascontiguousarray(table) makes such a copy, once"
+            )
+        self.take = _rows.widen_bfloat16 if widen else _rows.copy
+        self.row_dtype = np.dtype(np.float32) if widen else array.dtype
+        self._open(array)
+
+    cdef _open(self, cnp.ndarray array):
+        cdef Py_ssize_t rows = cnp.PyArray_DIM(array, 0)
+        cdef Py_ssize_t dim = 1
+        cdef int axis
+        for axis in range(1, cnp.PyArray_NDIM(array)):
+            dim *= cnp.PyArray_DIM(array, axis)
+        row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
+        # Nothing here lets go of the GIL between the first assignment and the last, so that a
+        # lookup from another thread sees the old memory or the new one and nothing in between.
+        stored = (<object>array).reshape(rows, dim).view(np.uint8) if row_bytes else np.empty((rows, 0), np.uint8)
+        self.stored = stored
+        self.array = array
+        self.data = <const char*>cnp.PyArray_DATA(array)
+        self.rows = rows
+        self.row_bytes = row_bytes
+        self.out_row_bytes = dim * self.row_dtype.itemsize
+        self.ahead = 0
+        if row_bytes and rows * row_bytes > FETCH_TABLE_BYTES:
+            self.ahead = min(<Py_ssize_t>16, max(<Py_ssize_t>2, FETCH_BYTES // row_bytes))
+
+    @property
+    def shape(self):
+        """Shape of all rows together: (rows, ...)."""
+        return (<object>self.array).shape
+
+    def __len__(self):
+        return self.rows
+
+    def __repr__(self):
+        return f"<{type(self).__name__} of {self.rows:,} rows, shape {self.shape}, {self.row_dtype}>"
+
+    def replace(self, array):
+        """Swap the memory for that of ``array``, of the same shape and dtype.
+
+        Lookups that run meanwhile finish on the old memory: each row is wholly old or wholly new.
+        """
+        if not isinstance(array, np.ndarray) or array.shape != self.shape or array.dtype != self.array.dtype:
+            raise ValueError(
+                f"a table of shape {self.shape} and dtype {self.array.dtype} cannot take over "
+                f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array).__name__)}"
+            )
+        if not array.flags.c_contiguous:
+            raise ValueError("the table must be C-contiguous")
+        self._open(array)
+
+    def gather(self, ids, out=None):
+        """Rows at ``ids``.
+
+        Parameters
+        ----------
+        ids : ndarray of integers or bool, any shape, stride and byte order
+        out : ndarray of shape (*ids.shape, *row shape) and dtype ``row_dtype``, optional
+            C-contiguous, aligned, writable and apart from table and ids.
+
+        Returns
+        -------
+        ndarray
+            ``out`` where it was given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Before anything is written.
+        IndexError
+            Naming the first id outside the table; the content of ``out`` is then not specified.
+        """
+        if not isinstance(ids, np.ndarray):
+            raise TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
+        if out is not None and not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+        return self.lookup(ids, out)
+
+    cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out):
+        cdef:
+            Lookup job
+            Outside outside
+            cnp.ndarray memory = self.array  # kept until the lookup is done, whoever swaps it meanwhile
+            cnp.ndarray opened = _open_ids(ids, &job.ids)
+        job.table, job.rows, job.take = self.data, self.rows, self.take
+        job.row_bytes, job.out_row_bytes, job.ahead = self.row_bytes, self.out_row_bytes, self.ahead
+        if out is None:
+            out = self._new_output(ids)
+        else:
+            self._check_out(ids, out)
+        job.out = <char*>cnp.PyArray_DATA(out)
+        outside = _take(&job)
+        if outside.position >= 0:
+            raise _outside_error(outside, ids, job.rows)
+        return out
+
+    cdef cnp.ndarray _new_output(self, cnp.ndarray ids):
+        cdef:
+            cnp.npy_intp dims[2 * MAX_DIMS]
+            int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(self.array) - 1, axis
+        for axis in range(ids_ndim):
+            dims[axis] = cnp.PyArray_DIM(ids, axis)
+        for axis in range(row_ndim):
+            dims[ids_ndim + axis] = cnp.PyArray_DIM(self.array, axis + 1)
+        return new_array(self.row_dtype, ids_ndim + row_ndim, dims, NULL)
+
+    cdef _check_out(self, cnp.ndarray ids, cnp.ndarray out):
+        cdef:
+            const char* start = <const char*>cnp.PyArray_DATA(out)
+            const char* end = start + PyArray_NBYTES(out)
+        shape = (<object>ids).shape + self.shape[1:]
+        if (<object>out).shape != shape:
+            raise ValueError(f"out must have shape {shape}, got {(<object>out).shape}")
+        if out.dtype != self.row_dtype:
+            raise ValueError(f"out must have dtype {self.row_dtype}, got {out.dtype}")
+        flags = (<object>out).flags
+        if not (flags.c_contiguous and flags.aligned and flags.writeable):
+            raise ValueError(
+                "out must be C-contiguous, aligned and writable, got "
+                f"c_contiguous={flags.c_contiguous}, aligned={flags.aligned}, writeable={flags.writeable}"
+            )
+        if start == end:
+            return
+        if _overlap(self.data, self.data + self.rows * self.row_bytes, start, end):
+            raise ValueError("out must not overlap the table")
+        if _may_share_memory(ids, start, end):
+            raise ValueError("out must not overlap the ids")
+
+    def accumulate(self, ids, values):
+        """Add ``values[i]`` to the row ``ids[i]``, in place.
+
+        A row's values are added in the order in which they appear, as ``np.add.at`` does, so the
+        result has the same bits for any number of threads.
+
+        Parameters
+        ----------
+        ids : ndarray of integers or bool, any shape, stride and byte order
+        values : ndarray of shape (*ids.shape, *row shape), C-contiguous
+            Of the table's dtype, float32 or float64.
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            Before anything is written.
+        """
+        cdef Addition job
+        if not self.array.flags.writeable:
+            raise ValueError("the table is read-only")
+        _check_values(self.array.dtype, ids, values, self.shape[1:])
+        if _may_share_memory(values, self.data, self.data + self.rows * self.row_bytes):
+            values = values.copy()
+        _sort_ids(&job, ids, self.rows)
+        try:
+            _add(&job, <char*>self.data, values)
+        finally:
+            free(job.memory)
+
+
+# --- Addition -------------------------------------------------------------------------------------
+
+cdef struct Addition:
+    void* memory        # of the entries, to be freed
+    fe_entry* entries   # sorted by row, and within a row by position
+    Py_ssize_t n
+    Py_ssize_t dim
+    Py_ssize_t row_bytes
+    fe_add add
+    char* target
+    const char* values
+
+
+cdef _check_values(cnp.dtype dtype, ids, values, tuple row_shape):
+    if not isinstance(ids, np.ndarray):
+        raise TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
+    if not isinstance(values, np.ndarray) or values.dtype != dtype:
+        raise TypeError(f"values must be an array of {dtype}, got {getattr(values, 'dtype', type(values).__name__)}")
+    if dtype not in (np.float32, np.float64) or not dtype.isnative:
+        raise TypeError(f"rows can be added up in float32 and float64, not in {dtype}")
+    if values.shape != ids.shape + row_shape:
+        raise ValueError(f"values must have shape {ids.shape + row_shape}, got {values.shape}")
+    if not (values.flags.c_contiguous and values.flags.aligned):
+        raise ValueError("values must be C-contiguous and aligned")
+
+
+cdef _sort_ids(Addition* job, cnp.ndarray ids, Py_ssize_t rows):
+    """Copy all ids, check them, and sort their positions by row. The caller frees ``job.memory``."""
+    cdef:
+        Ids view
+        cnp.ndarray opened = _open_ids(ids, &view)
+        Py_ssize_t n = view.n, i = 0, j, size, bad
+        uint64_t block[BLOCK]
+        Outside outside
+        fe_entry* entries = <fe_entry*>malloc(max(<Py_ssize_t>1, 2 * n) * sizeof(fe_entry))
+    if entries is NULL:
+        raise MemoryError(f"no memory to sort {n:,} ids")
+    job.memory, job.entries, job.n = entries, entries, n
+    outside.position = -1
+    with nogil:
+        while i < n:
+            size = min(<Py_ssize_t>BLOCK, n - i)
+            view.load(view.data + i * view.stride, view.stride, size, block)
+            bad = fe_first_outside(block, size, rows)
+            if bad < size:
+                outside.position, outside.id = i + bad, block[bad]
+                break
+            for j in range(size):
+                entries[i + j].row = block[j]
+                entries[i + j].position = i + j
+            i += size
+        if n and outside.position < 0:
+            job.entries = fe_sort_entries(entries, entries + n, n, rows)
+    if outside.position >= 0:
+        free(entries)
+        raise _outside_error(outside, ids, rows)
+
+
+cdef inline Py_ssize_t _first_of_row(const fe_entry* entries, Py_ssize_t n, Py_ssize_t i) noexcept nogil:
+    """The first entry from ``i`` on that begins a row: rows are never split between owners."""
+    while 0 < i < n and entries[i].row == entries[i - 1].row:
+        i += 1
+    return i
+
+
+cdef void _add_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    cdef:
+        Addition* job = <Addition*>state
+        const fe_entry* entries = job.entries
+        Py_ssize_t i = _first_of_row(entries, job.n, _share(job.n, part, parts))
+        Py_ssize_t stop = _first_of_row(entries, job.n, _share(job.n, part + 1, parts))
+    while i < stop:
+        job.add(
+            job.target + entries[i].row * job.row_bytes,
+            job.values + entries[i].position * job.row_bytes,
+            job.dim,
+        )
+        i += 1
+
+
+cdef _add(Addition* job, char* target, cnp.ndarray values):
+    cdef:
+        Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(values)
+        Py_ssize_t parts
+    if job.n == 0:
+        return
+    job.dim = cnp.PyArray_SIZE(values) // job.n
+    job.row_bytes = job.dim * itemsize
+    job.add = _rows.add_float32 if itemsize == 4 else _rows.add_float64
+    job.target, job.values = target, <const char*>cnp.PyArray_DATA(values)
+    parts = min(job.n, parts_for(3 * job.n * job.row_bytes))
+    with nogil:
+        run(_add_part, job, parts)
+
+
+def sum_rows(ids, values, Py_ssize_t rows):
+    """The rows that ``ids`` name, once each and sorted, and the sum of the values that belong to each.
+
+    Parameters
+    ----------
+    ids : ndarray of integers or bool, any shape, stride and byte order
+        Each in ``[0, rows)``.
+    values : ndarray of float32 or float64, shape (*ids.shape, ...), C-contiguous
+    rows : int
+
+    Returns
+    -------
+    indices : ndarray of int64, shape (unique,)
+        Ascending.
+    sums : ndarray of the dtype of ``values``, shape (unique, ...)
+        Added up from zero in the order of appearance: the same bits for any number of threads.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+    """
+    cdef:
+        Addition job
+        Py_ssize_t i, unique = 0
+        uint64_t row, last = 0
+        int64_t[::1] found
+    if rows < 0:
+        raise ValueError(f"the number of rows cannot be negative, got {rows}")
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"values must be an array, got {type(values).__name__}")
+    row_shape = values.shape[getattr(ids, "ndim", 0):]
+    _check_values(values.dtype, ids, values, row_shape)
+    _sort_ids(&job, ids, rows)
+    try:
+        for i in range(job.n):
+            unique += i == 0 or job.entries[i].row != job.entries[i - 1].row
+        indices = np.empty(unique, np.int64)
+        sums = np.zeros((unique, *row_shape), values.dtype)
+        found = indices
+        unique = -1
+        for i in range(job.n):  # from here on an entry's row is its row in sums
+            row = job.entries[i].row
+            if i == 0 or row != last:
+                unique += 1
+                found[unique] = row
+            last = row
+            job.entries[i].row = unique
+        _add(&job, cnp.PyArray_BYTES(sums), values)
+    finally:
+        free(job.memory)
+    return indices, sums
+
+
+# --- The shortest way from a call to a table ------------------------------------------------------
+
+# How many reasons there are at the moment for every call to take the long way.
+cdef Py_ssize_t _detours = 0
+
+
+def add_detours(Py_ssize_t change):
+    """Add to the number of reasons for which no call may be answered by its table alone."""
+    global _detours
+    _detours += change
+
+
+@cython.auto_pickle(False)
+cdef class TableCall:
+    """Base of callables that turn ids into rows.
+
+    Where ``_table`` is set, a call with one plain array of integers is answered by that table in
+    one C call. Every other call goes to the ``_call`` of the subclass.
+    """
+    cdef public Table _table
+
+    def __call__(self, *args, **kwargs):
+        cdef Table table = self._table
+        if table is not None and not _detours and not kwargs and len(args) == 1:
+            ids = args[0]
+            if PyArray_CheckExact(ids) and cnp.PyArray_TYPE(<cnp.ndarray>ids) <= cnp.NPY_ULONGLONG:
+                return table.lookup(<cnp.ndarray>ids, None)
+        return self._call(*args, **kwargs)

@@ -1,0 +1,75 @@
+"""Who owns the OpenMP team.
+
+Everything parallel goes through :c:func:`run`, from the calling thread. How many threads a call may
+use is policy: ``fastembed.threads`` decides it and is asked through the hook that it sets here. A
+call that moves fewer than ``serial_bytes`` bytes is not worth a second thread and asks nobody.
+"""
+
+from cython.parallel cimport parallel, prange
+
+cdef extern from "team.h" nogil:
+    enum: FE_OPENMP
+    int omp_get_num_threads()
+    int omp_get_thread_num()
+    int fe_last_team
+    int fe_team_lost
+    int fe_watch_forks()
+    void fe_note_team(int size)
+
+openmp = bool(FE_OPENMP)
+
+# Below this many bytes moved a call stays on its own thread. Waking a spinning libgomp worker costs
+# about 1.5 us and a sleeping one 50 us; one thread copies 256 KiB in some 20 us
+# (docs/decisions.md, "Serial below 256 KiB"). Tests set it to zero.
+cdef Py_ssize_t _serial_bytes = 256 * 1024
+
+cdef object _policy = None
+
+
+cdef void run(job_t job, void* state, Py_ssize_t parts) noexcept nogil:
+    cdef Py_ssize_t part
+    cdef int threads
+    if parts <= 1 or fe_team_lost:
+        for part in range(parts):
+            job(state, part, parts)
+        fe_note_team(1)
+        return
+    threads = <int>parts
+    with parallel(num_threads=threads):
+        if omp_get_thread_num() == 0:
+            # The runtime may give fewer threads than asked for; every part is done all the same.
+            fe_note_team(omp_get_num_threads())
+        for part in prange(parts, schedule="static", chunksize=1):
+            job(state, part, parts)
+
+
+cdef Py_ssize_t parts_for(Py_ssize_t nbytes) except -1:
+    if nbytes < _serial_bytes or not FE_OPENMP or fe_team_lost or _policy is None:
+        return 1
+    return max(1, <Py_ssize_t>_policy())
+
+
+def set_policy(policy):
+    """Let ``policy()`` say how many threads a call may use."""
+    global _policy
+    _policy = policy
+
+
+def get_serial_bytes():
+    """Bytes below which a call stays on its own thread."""
+    return _serial_bytes
+
+
+def set_serial_bytes(Py_ssize_t nbytes):
+    """Change the bytes below which a call stays on its own thread; zero makes every call parallel."""
+    global _serial_bytes
+    _serial_bytes = nbytes
+
+
+def last_team():
+    """Threads that the last call from this thread really used."""
+    return fe_last_team
+
+
+if fe_watch_forks():
+    raise ImportError("fastembed could not register its fork handlers (pthread_atfork failed)")

@@ -1,0 +1,51 @@
+/* One row in, one row out: the kernels, and which instruction set's copy of them runs.
+ *
+ * rows_kernels.h is compiled once per instruction set by the tiny rows_<isa>.c files; nothing else
+ * in the project knows about instruction sets. All sets compute the same bits.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* out[i] = table[block[i]] for 0 <= i < n, rows of `row_bytes` stored bytes, each id below the
+ * table's rows; row i + ahead is fetched towards the cache while row i is copied (0: none is). */
+typedef void (*fe_take)(char *out, const char *table, size_t row_bytes, const uint64_t *block,
+                        ptrdiff_t n, ptrdiff_t ahead);
+
+/* acc[j] += row[j] for 0 <= j < dim; the two do not overlap and are aligned to their type. */
+typedef void (*fe_add)(void *acc, const void *row, ptrdiff_t dim);
+
+typedef struct {
+    const char *name;
+    fe_take copy;           /* bytes as they are */
+    fe_take widen_bfloat16; /* 16-bit words to float32 */
+    fe_add add_float32;
+    fe_add add_float64;
+} fe_rows;
+
+extern const fe_rows fe_rows_baseline;
+#if defined(__x86_64__)
+extern const fe_rows fe_rows_avx2, fe_rows_avx512;
+#endif
+
+/* The best set that this processor has, not above the one named (NULL: no limit). */
+static inline const fe_rows *fe_best_rows(const char *limit)
+{
+#if defined(__x86_64__)
+    int level = 2;
+    if (limit && strcmp(limit, "avx2") == 0)
+        level = 1;
+    if (limit && strcmp(limit, "baseline") == 0)
+        level = 0;
+    __builtin_cpu_init();
+    if (level >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &fe_rows_avx512;
+    if (level >= 1 && __builtin_cpu_supports("avx2"))
+        return &fe_rows_avx2;
+#endif
+    (void)limit;
+    return &fe_rows_baseline;
+}

@@ -1,0 +1,4 @@
+/* The row kernels for x86-64 with AVX2. */
+#define FE_ISA avx2
+#define FE_TARGET __attribute__((target("avx2")))
+#include "rows_kernels.h"

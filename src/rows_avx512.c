@@ -1,0 +1,4 @@
+/* The row kernels for x86-64 with AVX-512 (F, BW, DQ, VL: every server since Skylake-SP). */
+#define FE_ISA avx512
+#define FE_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#include "rows_kernels.h"

@@ -1,0 +1,103 @@
+/* The row kernels, compiled once per instruction set. Before including this file define
+ * FE_ISA (a suffix) and FE_TARGET (the functions' target attribute, may be empty). */
+
+#include "rows.h"
+
+#define FE_PASTE_(a, b) a##_##b
+#define FE_PASTE(a, b) FE_PASTE_(a, b)
+#define FE_TEXT_(a) #a
+#define FE_TEXT(a) FE_TEXT_(a)
+
+/* Rows of 64 bytes and more in steps of one cache line, the last step overlapping the one before it;
+ * shorter rows as two overlapping halves. Nothing outside the row is read or written. */
+FE_TARGET static inline void copy_row(char *restrict out, const char *restrict row, size_t n)
+{
+    if (n >= 64) {
+        size_t done = 0;
+        for (; done + 64 <= n; done += 64)
+            memcpy(out + done, row + done, 64);
+        if (done < n)
+            memcpy(out + n - 64, row + n - 64, 64);
+    } else if (n >= 32) {
+        memcpy(out, row, 32);
+        memcpy(out + n - 32, row + n - 32, 32);
+    } else if (n >= 16) {
+        memcpy(out, row, 16);
+        memcpy(out + n - 16, row + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(out, row, 8);
+        memcpy(out + n - 8, row + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(out, row, 4);
+        memcpy(out + n - 4, row + n - 4, 4);
+    } else {
+        for (size_t j = 0; j < n; ++j)
+            out[j] = row[j];
+    }
+}
+
+FE_TARGET static inline void fetch_row(const char *row, size_t n)
+{
+    for (size_t j = 0; j < n; j += 64)
+        __builtin_prefetch(row + j);
+}
+
+/* out row i from `row`, for each id of the block, with a burst for the first `ahead` rows. */
+#define FE_EACH_ROW(body)                                                                         \
+    for (ptrdiff_t i = 0; i < ahead && i < n; ++i)                                                \
+        fetch_row(table + block[i] * row_bytes, row_bytes);                                       \
+    for (ptrdiff_t i = 0; i < n; ++i) {                                                           \
+        const char *row = table + block[i] * row_bytes;                                           \
+        if (ahead && i + ahead < n)                                                               \
+            fetch_row(table + block[i + ahead] * row_bytes, row_bytes);                           \
+        body                                                                                      \
+    }
+
+FE_TARGET static void copy(char *out, const char *table, size_t row_bytes, const uint64_t *block,
+                           ptrdiff_t n, ptrdiff_t ahead)
+{
+    FE_EACH_ROW({
+        copy_row(out, row, row_bytes);
+        out += row_bytes;
+    })
+}
+
+/* A bfloat16 is the upper half of a float32. */
+FE_TARGET static inline void widen_row(char *restrict out, const char *restrict row, size_t row_bytes)
+{
+    for (size_t j = 0; j < row_bytes / 2; ++j) {
+        uint16_t word;
+        memcpy(&word, row + 2 * j, 2);
+        uint32_t wide = (uint32_t)word << 16;
+        memcpy(out + 4 * j, &wide, 4);
+    }
+}
+
+FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_bytes,
+                                     const uint64_t *block, ptrdiff_t n, ptrdiff_t ahead)
+{
+    FE_EACH_ROW({
+        widen_row(out, row, row_bytes);
+        out += 2 * row_bytes;
+    })
+}
+
+FE_TARGET static void add_float32(void *acc_, const void *row_, ptrdiff_t dim)
+{
+    float *restrict acc = acc_;
+    const float *restrict row = row_;
+    for (ptrdiff_t j = 0; j < dim; ++j)
+        acc[j] += row[j];
+}
+
+FE_TARGET static void add_float64(void *acc_, const void *row_, ptrdiff_t dim)
+{
+    double *restrict acc = acc_;
+    const double *restrict row = row_;
+    for (ptrdiff_t j = 0; j < dim; ++j)
+        acc[j] += row[j];
+}
+
+const fe_rows FE_PASTE(fe_rows, FE_ISA) = {
+    FE_TEXT(FE_ISA), copy, widen_bfloat16, add_float32, add_float64,
+};
