@@ -1,0 +1,226 @@
+"""Additions to rows, dense and sparse: the adjoint of the lookup."""
+
+from __future__ import annotations
+
+import threading
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import THREADS, bits, ids_below
+
+import fastembed
+from fastembed import IndexedSlices, Variable, _rows, layers, ops
+
+pytestmark = pytest.mark.usefixtures("parallel")
+
+# Whole numbers this small are added without rounding in any order: sums can be compared exactly.
+WHOLE = st.integers(-1000, 1000)
+
+
+@st.composite
+def additions(draw, elements=WHOLE):
+    """(rows, ids below rows, values)."""
+    rows, dim = draw(st.integers(1, 20)), draw(st.integers(1, 70))
+    ids = draw(ids_below(rows))
+    dtype = draw(st.sampled_from(["f4", "f8"]))
+    return rows, ids, draw(hnp.arrays(dtype, (*ids.shape, dim), elements=elements.map(float)))
+
+
+def one_hot(ids, rows):
+    return np.eye(rows)[ids.astype(np.intp)]
+
+
+@given(additions(), THREADS)
+def test_gradient_equals_one_hot_transposed_times_upstream(addition, threads):
+    rows, ids, upstream = addition
+    with fastembed.num_threads(threads):
+        gradient = ops.embedding_gradient(ids, upstream, rows)
+    dim = upstream.shape[-1]
+    expected = one_hot(ids, rows).reshape(-1, rows).T @ upstream.reshape(-1, dim)
+    assert gradient.dtype == upstream.dtype
+    assert gradient.dense_shape == (rows, dim)
+    np.testing.assert_array_equal(gradient.indices, np.unique(ids))
+    np.testing.assert_array_equal(gradient.to_dense(), expected)
+    np.testing.assert_array_equal(gradient.values, expected[gradient.indices])
+
+
+@given(additions(), st.data(), THREADS)
+def test_is_the_adjoint_of_the_lookup(addition, data, threads):
+    rows, ids, upstream = addition
+    table = data.draw(hnp.arrays(upstream.dtype, (rows, upstream.shape[-1]), elements=WHOLE.map(float)))
+    with fastembed.num_threads(threads):
+        left = np.vdot(ops.gather(table, ids).astype("f8"), upstream)
+        right = np.vdot(table.astype("f8"), ops.embedding_gradient(ids, upstream, rows).to_dense())
+    assert left == right
+
+
+@given(additions(st.floats(-1e3, 1e3, width=32)), THREADS)
+def test_scatter_add_has_the_bits_of_add_at(addition, threads):
+    rows, ids, values = addition
+    start = np.linspace(-1, 1, rows * values.shape[-1]).reshape(rows, -1).astype(values.dtype)
+    expected = start.copy()
+    np.add.at(expected, ids.astype(np.intp), values)
+    table = start.copy()
+    with fastembed.num_threads(threads):
+        assert ops.scatter_add(table, ids, values) is table
+    np.testing.assert_array_equal(bits(table), bits(expected))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_many_ids_and_hot_rows_have_the_same_bits_for_any_number_of_threads(dtype, rng):
+    ids = rng.zipf(1.2, 30_000) % 5000  # most ids are a few rows; two passes of the sort
+    values = rng.standard_normal((30_000, 17)).astype(dtype)
+    expected = np.zeros((5000, 17), dtype)
+    np.add.at(expected, ids, values)
+    for threads in (1, 2, 3, 8):
+        with fastembed.num_threads(threads):
+            gradient = ops.embedding_gradient(ids, values, 5000)
+        np.testing.assert_array_equal(bits(gradient.to_dense()), bits(expected))
+
+
+def test_ids_of_more_than_two_digits(rng):
+    """The radix sort takes 11 bits a pass: here seven passes, of which some change nothing."""
+    ids = rng.integers(0, 2**62, 500)
+    ids[::3] = ids[0]
+    gradient = ops.embedding_gradient(ids, np.ones((500, 1)), 2**62)
+    unique, counts = np.unique(ids, return_counts=True)
+    np.testing.assert_array_equal(gradient.indices, unique)
+    np.testing.assert_array_equal(gradient.values[:, 0], counts)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 47, 48, 49, 2048])
+def test_around_the_change_of_sorting_method(n, rng):
+    ids = rng.integers(0, 2049, n)
+    values = rng.standard_normal((n, 3))
+    expected = np.zeros((2049, 3))
+    np.add.at(expected, ids, values)
+    np.testing.assert_array_equal(ops.scatter_add(np.zeros((2049, 3)), ids, values), expected)
+
+
+def test_halves_are_summed_in_float32():
+    gradient = ops.embedding_gradient(np.zeros(5000, int), np.full((5000, 1), 1, np.float16), 1)
+    np.testing.assert_array_equal(gradient.values, np.array([[5000]], "f4"), strict=True)  # float16 stops at 2048
+    assert ops.embedding_gradient([0], [[1]], 1).dtype == np.float32
+
+
+def test_scatter_add_to_a_variable_and_with_one_update_for_all():
+    variable = Variable(np.zeros((4, 2)), dtype="float64")
+    assert ops.scatter_add(variable, [[1, 1], [3, 0]], [1, 10]) is variable
+    np.testing.assert_array_equal(variable, [[1, 10], [2, 20], [0, 0], [1, 10]])
+    assert ops.scatter_add(np.zeros((2, 3)), 1, 5.0)[1].tolist() == [5, 5, 5]
+
+
+def test_updates_may_be_rows_of_the_table_itself():
+    table = np.arange(6.0).reshape(3, 2)
+    ops.scatter_add(table, [2, 1, 0], table)
+    np.testing.assert_array_equal(table, [[4, 6], [4, 6], [4, 6]])
+
+
+@pytest.mark.parametrize("bad", [4, -1, 2**40])
+def test_a_bad_id_changes_nothing(bad, rng):
+    table = rng.random((4, 3))
+    before = table.copy()
+    ids = np.zeros(1000, np.int64)
+    ids[999] = bad
+    for threads in (1, 2, 8):
+        with fastembed.num_threads(threads), pytest.raises(IndexError, match=rf"^ids\[999\] = {bad} "):
+            ops.scatter_add(table, ids, np.ones((1000, 3)))
+        np.testing.assert_array_equal(table, before)
+    with pytest.raises(IndexError, match=rf"^ids\[999\] = {bad} "):
+        ops.embedding_gradient(ids, np.ones((1000, 3)), 4)
+
+
+def _frozen():
+    table = np.zeros((3, 2))
+    table.flags.writeable = False
+    return table
+
+
+@pytest.mark.parametrize(
+    ("table", "updates", "error", "message"),
+    [
+        (np.zeros((3, 2)), np.zeros((2, 3)), ValueError, "do not fit"),
+        (np.zeros((3, 2)), np.zeros((2, 2), complex), TypeError, "complex128 cannot be added"),
+        (np.zeros((3, 2), int), np.zeros((2, 2)), TypeError, "cannot be added"),
+        (np.zeros((3, 2), "f2"), np.zeros((2, 2), "f2"), TypeError, "float32 and float64"),
+        (np.zeros((3, 2), ">f4"), np.zeros((2, 2), "f4"), TypeError, "float32 and float64"),
+        (np.zeros((3, 4))[:, ::2], np.zeros((2, 2)), ValueError, "C-contiguous"),
+        (_frozen(), np.zeros((2, 2)), ValueError, "read-only"),
+        ([[0.0, 0.0]] * 3, np.zeros((2, 2)), TypeError, "in place, on an ndarray or a Variable, not on list"),
+    ],
+)
+def test_scatter_add_says_what_does_not_fit(table, updates, error, message):
+    with pytest.raises(error, match=message):
+        ops.scatter_add(table, [0, 1], updates)
+
+
+def test_gradient_says_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"upstream of shape \(3, 2\) does not begin with the shape of ids \(2,\)"):
+        ops.embedding_gradient([0, 1], np.zeros((3, 2)), 4)
+    with pytest.raises(TypeError, match="upstream must be floats"):
+        ops.embedding_gradient([0], [["a"]], 4)
+    with pytest.raises(ValueError, match="negative"):
+        ops.embedding_gradient([], np.zeros((0, 2)), -1)
+    with pytest.raises(TypeError, match="values must be an array of float32"):
+        _rows.Table(np.zeros((2, 2), "f4")).accumulate(np.array([0]), np.zeros((1, 2)))
+
+
+def test_indexed_slices():
+    slices = IndexedSlices(np.array([[1.0], [2.0], [4.0]]), np.array([2, 0, 2]), (3, 1))
+    np.testing.assert_array_equal(slices.to_dense(), [[2], [0], [5]])
+    both = slices + IndexedSlices(np.array([[8.0]]), np.array([0]), (3, 1))
+    np.testing.assert_array_equal(both.indices, [0, 2])
+    np.testing.assert_array_equal(both.values, [[10], [5]])
+    with pytest.raises(ValueError, match="shapes differ"):
+        slices + IndexedSlices(np.array([[8.0]]), np.array([0]), (4, 1))
+    with pytest.raises(ValueError, match="are not rows of an array"):
+        IndexedSlices(np.zeros((2, 3)), np.zeros(1, int), (4, 3))
+
+
+def test_ids_changed_meanwhile_never_write_outside_the_table():
+    guard = np.zeros((3, 64, 16))
+    table = guard[1]
+    ids = np.zeros(20_000, np.int64)
+    stop = threading.Event()
+
+    def flip():
+        while not stop.is_set():
+            for bad in (64, -1, 2**31, 70):
+                ids[::7] = bad
+                ids[::7] = 63
+
+    flipper = threading.Thread(target=flip)
+    flipper.start()
+    errors = 0
+    try:
+        for _ in range(100):
+            try:
+                ops.scatter_add(table, ids, np.ones((1, 16)))
+            except IndexError:
+                errors += 1
+    finally:
+        stop.set()
+        flipper.join()
+    assert errors, "the race never happened: the test shows nothing"
+    assert not guard[0].any()
+    assert not guard[2].any()
+    assert table.sum() == (100 - errors) * ids.size * 16  # all of a call or nothing of it
+
+
+@given(additions(), THREADS)
+def test_embedding_equals_one_hot_then_dense_forward_and_backward(addition, threads):
+    rows, ids, upstream = addition
+    upstream = upstream.astype("f4")
+    embedding = layers.Embedding(rows, upstream.shape[-1])
+    dense = layers.Dense(upstream.shape[-1], use_bias=False)
+    dense.build((None, rows))
+    embedding.build()
+    dense.set_weights(embedding.get_weights())
+    with fastembed.num_threads(threads), fastembed.recording():
+        np.testing.assert_array_equal(embedding(ids), dense(ops.one_hot(ids, rows)))
+        assert embedding.backward(upstream) is None
+        dense.backward(upstream)
+    np.testing.assert_array_equal(embedding.embeddings.gradient.to_dense(), dense.kernel.gradient)

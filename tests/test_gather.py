@@ -1,0 +1,366 @@
+"""Lookups: the rows, the ids, the output, and what may go wrong with each."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import ID_DTYPES, THREADS, VALUE_DTYPES, bits, ids_below, lookups, tables
+
+import fastembed
+from fastembed import Variable, _rows, ops
+from fastembed._memory import empty
+from fastembed.tables import DenseTable
+
+pytestmark = pytest.mark.usefixtures("parallel")
+
+
+@given(lookups(), THREADS)
+def test_gives_the_rows_bit_for_bit(lookup, threads):
+    with fastembed.num_threads(threads):
+        got = ops.gather(lookup.table, lookup.ids)
+    expected = lookup.rows[lookup.ids.astype(np.intp)]
+    assert got.dtype == expected.dtype
+    np.testing.assert_array_equal(bits(got), bits(np.asarray(expected)), strict=True)
+
+
+@given(lookups(dtypes=("float32", "float64", "int32")), THREADS)
+def test_equals_one_hot_matmul(lookup, threads):
+    table = np.nan_to_num(lookup.rows, posinf=1, neginf=1)  # 0 * inf is not 0
+    with fastembed.num_threads(threads):
+        got = ops.gather(table, lookup.ids)
+    one_hot = np.eye(len(table), dtype=table.dtype)[lookup.ids.astype(np.intp)]
+    np.testing.assert_array_equal(got, np.asarray(one_hot @ table))
+
+
+@given(st.data(), THREADS)
+def test_fills_out_and_nothing_beside_it(data, threads):
+    table, rows = data.draw(tables(max_rows=5, max_dim=40))
+    ids = data.draw(ids_below(len(rows)))
+    shape = (*ids.shape, rows.shape[1])
+    size = int(np.prod(shape)) * rows.itemsize
+    memory = np.full(size + 128, 0xA5, np.uint8)
+    out = memory[64 : 64 + size].view(rows.dtype).reshape(shape)
+    with fastembed.num_threads(threads):
+        assert ops.gather(table, ids, out=out) is out
+    np.testing.assert_array_equal(bits(out), bits(np.asarray(rows[ids.astype(np.intp)])))
+    assert (memory[:64] == 0xA5).all()
+    assert (memory[64 + size :] == 0xA5).all()
+
+
+@pytest.mark.parametrize("row_bytes", [*range(1, 70), 127, 128, 129, 191, 255, 256, 257, 1200])
+def test_every_row_width(row_bytes, rng):
+    table = rng.integers(0, 256, (300, row_bytes), dtype=np.uint8)
+    ids = rng.integers(0, 300, 700)
+    np.testing.assert_array_equal(ops.gather(table, ids), table[ids])
+
+
+def test_a_table_larger_than_the_caches(rng):
+    """Rows are fetched ahead of the copy only in large tables; nothing may be fetched into the result."""
+    table = rng.random((40_000, 33), np.float32)
+    ids = rng.integers(0, 40_000, (13, 1009))
+    for threads in (1, 2, 3, 8):
+        with fastembed.num_threads(threads):
+            np.testing.assert_array_equal(ops.gather(table, ids), table[ids], strict=True)
+
+
+def test_more_than_one_stretch_between_signals(rng):
+    table = rng.integers(0, 256, (4, 64 * 1024), dtype=np.uint8)
+    ids = rng.integers(0, 4, 3000)  # 188 MiB: signals are looked for every 64 MiB
+    out = ops.gather(table, ids)
+    np.testing.assert_array_equal(out[:, 1000], table[ids, 1000])
+    ids[2999] = 4
+    with pytest.raises(IndexError, match=r"^ids\[2999\] = 4 "):
+        ops.gather(table, ids, out=out)
+
+
+def test_more_than_two_to_the_31_elements():
+    table = np.zeros((70_000_000, 64), np.uint8)  # zero pages: this costs no memory
+    table[-1, -1] = 7
+    assert ops.gather(table, [69_999_999])[0, -1] == 7
+
+
+# --- Ids outside the table ------------------------------------------------------------------------
+
+
+OUTSIDE = [
+    (bad, dtype)
+    for bad in (-(2**63), -(2**31), -5, -4, -1, 4, 5, 255, 2**31, 2**32, 2**32 + 1, 2**63, 2**64 - 1)
+    for dtype in ID_DTYPES[1:]  # bool has no other ids than 0 and 1
+    if np.iinfo(dtype).min <= bad <= np.iinfo(dtype).max
+]
+
+
+@pytest.mark.parametrize("value", VALUE_DTYPES)
+@pytest.mark.parametrize(("bad", "dtype"), OUTSIDE)
+def test_names_the_first_id_outside(bad, dtype, value):
+    table = Variable(np.zeros((4, 3)), dtype=value)
+    ids = np.array([[0, 1, 2], [3, 0, 1]]).astype(dtype)
+    ids[1, 1] = bad
+    for threads in (1, 2, 8):
+        with fastembed.num_threads(threads), pytest.raises(
+            IndexError, match=rf"^ids\[1, 1\] = {bad} is outside the table, whose rows are 0 to 3"
+        ):
+            ops.gather(table, ids)
+
+
+def test_the_first_of_several_is_named_whichever_thread_finds_it():
+    ids = np.zeros(4096, np.int64)
+    ids[[1001, 3000, 4095]] = 9
+    for threads in (1, 2, 3, 8):
+        with fastembed.num_threads(threads), pytest.raises(IndexError, match=r"^ids\[1001\] = 9 "):
+            ops.gather(np.zeros((4, 8), "f4"), ids)
+
+
+def test_says_what_keras_would_have_taken_for_a_negative_id():
+    with pytest.raises(IndexError, match=r"row 3 that Keras 3 would take, look up np.where\(ids < 0, ids \+ 4, ids\)"):
+        ops.gather(np.zeros((4, 8)), -1)
+    with pytest.raises(IndexError, match=r"^ids\[\(\)\] = -5 is outside the table, whose rows are 0 to 3$"):
+        ops.gather(np.zeros((4, 8)), -5)
+
+
+def test_an_empty_table_has_no_rows_to_look_up():
+    assert ops.gather(np.zeros((0, 8)), []).shape == (0, 8)
+    with pytest.raises(IndexError, match=r"^ids\[0\] = 0 is outside the table, which has no rows$"):
+        ops.gather(np.zeros((0, 8)), [0])
+    assert ops.gather(np.zeros((3, 0)), [2, 1]).shape == (2, 0)
+
+
+# --- What may be an id ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [1, 2], (1, 2), range(1, 3), [np.int64(1), np.uint8(2)], [1.0, 2.0], [True, 2], memoryview(b"\x01\x02"),
+        np.array([1.0, 2.0], np.float16), np.array([1, 2], np.longdouble),
+        np.array([1, 2]).view(np.recarray),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_takes_what_means_integers(ids):
+    np.testing.assert_array_equal(ops.gather(np.eye(3), ids), np.eye(3)[[1, 2]])
+
+
+@pytest.mark.parametrize("ids", [[], np.zeros((0, 5)), np.zeros((2, 0), int)], ids=repr)
+def test_no_ids_no_rows(ids):
+    assert ops.gather(np.eye(3), ids).shape == (*np.shape(ids), 3)
+
+
+@pytest.mark.parametrize("id", [2, np.int8(2), np.array(2), 2.0, np.float32(2), np.array(2, ">u2")], ids=repr)
+def test_one_id_gives_one_row(id):
+    np.testing.assert_array_equal(ops.gather(np.eye(3), id), np.eye(3)[2], strict=True)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [None, "1", b"1", ["1"], [None], [1j], np.array([1], object), np.array(["2020-01-01"], "M8[D]"), {1}, {1: 2},
+     object(), np.ma.masked_array([1], [True]), [2**70], np.zeros(2, [("a", int)])],
+    ids=repr,
+)  # fmt: skip
+def test_refuses_what_are_no_numbers(ids):
+    with pytest.raises(TypeError, match="ids must be integers, got"):
+        ops.gather(np.eye(3), ids)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([0, 2.7], r"ids\[1\] = 2.7 is not an integer"),
+        ([[0.0], [np.nan]], r"ids\[1, 0\] = nan is not an integer"),
+        (np.inf, r"ids\[\(\)\] = inf is not an integer"),
+        (np.float32(2**24), "too large for float32"),
+        (np.float64(2**53), "too large for float64"),
+        (np.float16(2**11), "too large for float16"),
+        ([[1], [2, 3]], "rectangular"),
+    ],
+)
+def test_refuses_floats_that_are_no_ids(ids, message):
+    with pytest.raises(ValueError, match=message):
+        ops.gather(np.eye(3), ids)
+
+
+def test_bfloat16_ids_are_floats_like_the_others():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    np.testing.assert_array_equal(ops.gather(np.eye(3), np.array([2, 1], bfloat16)), np.eye(3)[[2, 1]])
+    with pytest.raises(ValueError, match="too large"):
+        ops.gather(np.eye(3), np.array([256], bfloat16))
+
+
+def test_ids_may_have_all_axes_but_one():
+    limit = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+    assert ops.gather(np.eye(3), np.zeros((1,) * (limit - 1), int)).ndim == limit
+    with pytest.raises(ValueError, match="dimension"):
+        ops.gather(np.eye(3), np.zeros((1,) * limit, int))
+
+
+# --- out ------------------------------------------------------------------------------------------
+
+
+def _read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (np.full((2, 3), 7.0), "shape"),
+        (np.full((3, 4), 7.0, "f4"), "dtype"),
+        (np.full((3, 4), 7.0, ">f8"), "dtype"),
+        (np.full((4, 3), 7.0).T, "C-contiguous"),
+        (np.full((6, 4), 7.0)[::2], "C-contiguous"),
+        (_read_only(np.full((3, 4), 7.0)), "writable"),
+        (np.full(12 * 8 + 1, 7, "u1")[1:].view("f8").reshape(3, 4), "aligned"),
+    ],
+)
+def test_an_out_that_does_not_fit_is_left_alone(out, message):
+    before = out.copy()
+    with pytest.raises(ValueError, match=f"out must .*{message}"):
+        ops.gather(np.eye(4), [1, 2, 3], out=out)
+    np.testing.assert_array_equal(out, before)
+
+
+def test_out_is_an_array():
+    with pytest.raises(TypeError, match="out must be an ndarray, got list"):
+        ops.gather(np.eye(4), [1], out=[[0.0] * 4])
+
+
+def test_out_may_touch_neither_table_nor_ids():
+    memory = np.arange(40.0)
+    table = memory[:20].reshape(5, 4)
+    with pytest.raises(ValueError, match="overlap the table"):
+        ops.gather(table, [1], out=memory[16:20].reshape(1, 4))
+    assert ops.gather(table, [1], out=memory[20:24].reshape(1, 4)) is not None  # next to it is fine
+    ids = np.zeros(8, np.int64)
+    with pytest.raises(ValueError, match="overlap the ids"):
+        ops.gather(np.eye(4), ids[:1], out=ids[:4].view(np.float64).reshape(1, 4))
+    with pytest.raises(ValueError, match="overlap the ids"):
+        ops.gather(np.eye(4), ids[7:3:-4], out=ids[4:].view(np.float64).reshape(1, 4))
+
+
+# --- Tables ---------------------------------------------------------------------------------------
+
+
+def test_a_table_of_any_rank(rng):
+    for shape in [(5,), (5, 2, 3), (5, 1, 2, 2)]:
+        table = rng.random(shape)
+        np.testing.assert_array_equal(ops.gather(table, [[4, 0]]), table[[[4, 0]]], strict=True)
+
+
+def test_borrows_an_array_whatever_its_dtype():
+    for table in [
+        np.arange(6).reshape(3, 2).astype(">i4"), np.array([[True], [False], [True]]), np.eye(3, dtype=complex),
+        np.array([["a", "bc"]] * 3), np.zeros((3, 2), [("a", "f4"), ("b", "i2")]),
+    ]:  # fmt: skip
+        np.testing.assert_array_equal(ops.gather(_read_only(table), [2, 0]), table[[2, 0]], strict=True)
+
+
+def test_ml_dtypes_tables_keep_their_dtype():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    table = np.arange(6).reshape(3, 2).astype(bfloat16)
+    assert ops.gather(table, [1]).dtype == bfloat16
+    variable = Variable(table)
+    assert variable.dtype == "bfloat16"
+    np.testing.assert_array_equal(ops.gather(variable, [1]), np.array([[2, 3]], "f4"), strict=True)
+    np.testing.assert_array_equal(variable.rows("bfloat16").gather(np.array([1])), table[[1]], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "message"),
+    [
+        (np.eye(4)[:, :2], ValueError, "np.ascontiguousarray"),
+        (np.asfortranarray(np.ones((2, 3))), ValueError, "C-contiguous"),
+        (np.array([[None]]), TypeError, "Python objects"),
+        (np.float32(3), ValueError, "axis of rows"),
+    ],
+)
+def test_refuses_a_table_it_would_have_to_copy(table, error, message):
+    with pytest.raises(error, match=message):
+        ops.gather(table, [0])
+
+
+def test_bfloat16_words_are_native_uint16():
+    with pytest.raises(TypeError, match="uint16 words, got dtype int16"):
+        _rows.Table(np.zeros((2, 2), np.int16), widen=True)
+
+
+def test_owned_memory_starts_on_a_cache_line():
+    for rows in (1, 7, 100_000):
+        assert empty((rows, 3), "f4").ctypes.data % 64 == 0
+    assert empty((1 << 20, 1), "f4").ctypes.data % (2 << 20) == 0  # and large memory on a huge page
+    with pytest.raises(ValueError, match="resize"):
+        empty((4, 4), "f4").resize((8, 8), refcheck=False)
+    with pytest.raises(TypeError, match="Python objects"):
+        empty(3, object)
+    with pytest.raises(MemoryError, match="bytes"):
+        empty((2**40, 2**40), "f8")
+
+
+def test_the_table_lives_as_long_as_a_lookup_may_need_it(rng):
+    table = DenseTable(rng.random((100, 8)))  # nobody else holds the array
+    np.testing.assert_array_equal(table.gather(np.arange(100)), table.array)
+
+
+# --- Other threads --------------------------------------------------------------------------------
+
+
+def test_an_id_changed_meanwhile_never_reads_outside_the_table():
+    """Ids flip between a good and a bad value all the time: each lookup gives the row or the error."""
+    guard = np.full((3, 64, 16), 0xBAD, np.int64)  # what lies around the table must never be seen
+    table = guard[1]
+    table[:] = np.arange(64)[:, None]
+    ids = np.zeros(20_000, np.int64)
+    stop = threading.Event()
+
+    def flip():
+        while not stop.is_set():
+            for bad in (64, -1, 2**31, -(2**63), 70):
+                ids[::7] = bad
+                ids[::7] = 63
+
+    flipper = threading.Thread(target=flip)
+    flipper.start()
+    seen = {"rows": 0, "error": 0}
+    try:
+        for _ in range(300):
+            try:
+                out = ops.gather(table, ids)
+            except IndexError as error:
+                assert "outside the table" in str(error)
+                seen["error"] += 1
+            else:
+                assert np.isin(out, [0, 63]).all()
+                seen["rows"] += 1
+    finally:
+        stop.set()
+        flipper.join()
+    assert seen["error"], "the race never happened: the test shows nothing"
+
+
+def test_rows_are_wholly_old_or_wholly_new_while_the_table_is_swapped():
+    variable = Variable(np.zeros((500, 257), np.float32))
+    ids = np.random.default_rng(0).integers(0, 500, 2000)
+    stop = threading.Event()
+
+    def swap():
+        version = 0
+        while not stop.is_set():
+            version += 1
+            variable.assign(np.full((500, 257), version, np.float32))
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    versions = set()
+    try:
+        for _ in range(300):
+            out = ops.gather(variable, ids)
+            assert (out == out[0, 0]).all()  # stronger: a whole lookup sees one version
+            versions.add(float(out[0, 0]))
+    finally:
+        stop.set()
+        swapper.join()
+    assert len(versions) > 1, "the table was never swapped: the test shows nothing"
