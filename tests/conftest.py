@@ -13,7 +13,7 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.load_profile("default")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def parallel():
     """Every call is parallel, however small: without this, small tables never leave the calling thread."""
     before = _team.get_serial_bytes()
