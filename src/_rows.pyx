@@ -186,7 +186,7 @@ cdef Outside _take(Lookup* job) except *:
     if n * job.out_row_bytes < GIL_BYTES and n <= GIL_BYTES // 8:
         parts = parts_for(2 * n * job.out_row_bytes)
         if parts == 1:
-            _take_part(job, 0, 1)
+            run(_take_part, job, 1)
             return first
     else:
         # Bytes read and written, and never fewer than the ids themselves.

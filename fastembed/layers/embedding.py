@@ -114,6 +114,7 @@ class Embedding(Layer):
         variable.trainable = self.trainable
         variable.regularizer = self.embeddings_regularizer
         variable.constraint = self.embeddings_constraint
+        self._track(variable)  # as one that training may change, also while the layer is frozen
         self._embeddings = variable
         self.built = True
 
