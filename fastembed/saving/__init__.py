@@ -1,0 +1,18 @@
+"""Embeddings out of the model files that Keras writes.
+
+`list_embeddings` says what a file holds, `load_embedding` makes a layer of it. A file is data and nothing
+else: no code in it runs, nothing that it names is imported or opened, and it gets no more memory than its own
+size justifies.
+
+How it is done, from the file up: `source` opens it, once; `hdf5` and `archive` each know one container;
+`configs` turns JSON into a tree of layers; `layouts` knows where Keras puts weights and which of them are
+Embedding tables; `model_file` holds these together; `embeddings` is what a user calls.
+"""
+
+from __future__ import annotations
+
+from fastembed.saving.configs import embedding_arguments
+from fastembed.saving.embeddings import list_embeddings, load_embedding
+from fastembed.saving.model_file import EmbeddingRecord
+
+__all__ = ["EmbeddingRecord", "embedding_arguments", "list_embeddings", "load_embedding"]

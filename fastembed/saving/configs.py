@@ -1,0 +1,247 @@
+"""Model configs: JSON text to a tree of layers, and an Embedding's config of any era to our argument names.
+
+A config is data here. Class names in it are compared with constants or turned into names of groups, never
+looked up: a config may name any class at all, and the layers around an Embedding do not matter to it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastembed.errors import FormatError, LimitError
+from fastembed.saving.hdf5 import quoted
+
+MAX_CONFIG = 16 << 20
+MAX_DEPTH = 128
+MAX_DIGITS = 20
+
+Json = dict[str, Any]
+
+
+def parse_json(text: str | bytes) -> Json:
+    """A JSON object, read strictly.
+
+    Raises
+    ------
+    LimitError
+        If it is longer than 16 MiB or nested deeper than 128 levels.
+    FormatError
+        If it is not JSON in UTF-8, not an object, or something that readers disagree about: duplicate keys,
+        NaN, infinities, lone surrogates.
+    """
+    if len(text) > MAX_CONFIG:
+        raise LimitError(f"a config of more than {MAX_CONFIG} bytes")
+    try:
+        value = json.loads(
+            text if isinstance(text, str) else text.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_refused,
+            parse_int=_integer,
+            parse_float=_finite,
+        )
+    except RecursionError:
+        raise LimitError(f"a config nested deeper than {MAX_DEPTH} levels") from None
+    except MemoryError:
+        raise LimitError("not enough memory for the config") from None
+    except FormatError:
+        raise
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
+        raise FormatError(f"the config is not JSON: {quoted(str(error))}") from None
+    if not isinstance(value, dict):
+        raise FormatError("the config is not a JSON object")
+    _check(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Json:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise FormatError("the config gives a key twice in one object")
+    return made
+
+
+def _refused(constant: str) -> None:
+    raise FormatError(f"the config contains {constant}")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise FormatError(f"the config contains an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise FormatError("the config contains a number beyond the range of float64")
+    return number
+
+
+def _check(value: Any) -> None:
+    """Depth and text of a parsed value, without recursion."""
+    todo = [(value, 1)]
+    while todo:
+        value, depth = todo.pop()
+        if depth > MAX_DEPTH:
+            raise LimitError(f"a config nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, dict):
+            todo.extend((key, depth) for key in value)
+            todo.extend((item, depth + 1) for item in value.values())
+        elif isinstance(value, list):
+            todo.extend((item, depth + 1) for item in value)
+        elif isinstance(value, str) and not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise FormatError("the config contains half of a surrogate pair") from None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer (or anything else with a class name) in a model's config."""
+
+    class_name: str
+    name: str
+    config: Json
+    #: What it holds: the attribute, the things in it, and whether the attribute is a list of them.
+    parts: tuple[tuple[str, tuple[Node, ...], bool], ...]
+
+    @property
+    def is_embedding(self) -> bool:
+        return self.class_name == "Embedding"
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it lists its layers. A subclassed model's config does not."""
+        return any(attribute == "layers" and is_list for attribute, _, is_list in self.parts)
+
+    def embeddings(self, above: tuple[Node, ...] = ()) -> Iterator[tuple[Node, ...]]:
+        """Every Embedding below, in the model's order, as the chain of nodes that leads to it from here."""
+        chain = (*above, self)
+        if self.is_embedding:
+            yield chain
+        for _, nodes, _ in self.parts:
+            for node in nodes:
+                yield from node.embeddings(chain)
+
+
+def model_tree(config: Json) -> Node:
+    """The tree of layers of a model's config, whichever Keras wrote it.
+
+    Keras has always described a layer as ``{"class_name": ..., "config": ...}``. The versions differ in what
+    is beside these keys, and in a Sequential's config being a dict or, before 2.2.3, the bare list of its
+    layers. Models, wrappers and Keras 1's Merge are alike in that their configs hold such descriptions.
+    """
+    node = _node(config)
+    if node is None:
+        raise FormatError("the config does not describe a model")
+    return node
+
+
+def _node(value: Any) -> Node | None:
+    if not isinstance(value, dict):
+        return None
+    class_name, config = value.get("class_name"), value.get("config")
+    if isinstance(config, list):
+        config = {"layers": config}
+    if not (isinstance(class_name, str) and isinstance(config, dict)):
+        return None
+    parts = []
+    for attribute, held in config.items():
+        is_list = isinstance(held, list)
+        nodes = tuple(node for node in map(_node, held if is_list else [held]) if node is not None)
+        if nodes or (is_list and attribute == "layers"):
+            parts.append((attribute, nodes, is_list))
+    name = config.get("name", value.get("name"))
+    return Node(class_name, name if isinstance(name, str) else "", config, tuple(parts))
+
+
+def table_shape(config: Json) -> tuple[int, int]:
+    """``(input_dim, output_dim)``; FormatError unless both are positive integers."""
+    rows, columns = config.get("input_dim"), config.get("output_dim")
+    for what, number in (("input_dim", rows), ("output_dim", columns)):
+        if type(number) is not int or number <= 0:  # bool is an int to isinstance
+            raise FormatError(f"{what} in the config is {quoted(repr(number))}, not a positive integer")
+    return rows, columns  # type: ignore[return-value]
+
+
+def dtype_policy(config: Json) -> str | None:
+    """The name of the dtype policy, from the string or the serialised policy in an Embedding's config.
+
+    >>> dtype_policy({"dtype": {"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}})
+    'mixed_bfloat16'
+    >>> dtype_policy({"dtype": {"class_name": "QuantizedDTypePolicy",
+    ...                         "config": {"mode": "int8", "source_name": "float32"}}})
+    'int8_from_float32'
+    """
+    dtype = config.get("dtype")
+    if isinstance(dtype, dict):
+        inner = dtype.get("config")
+        inner = inner if isinstance(inner, dict) else {}
+        dtype = inner.get("name") or f"{inner.get('mode')}_from_{inner.get('source_name')}"
+    return dtype if isinstance(dtype, str) else None
+
+
+def quantisation(config: Json) -> str | None:
+    """How a table is quantised by its config, "int8" or "int4"; None where values are stored, not codes."""
+    found = re.match(r"(int[48])(/-?\d+)?_from_", dtype_policy(config) or "")
+    return found.group(1) if found else None
+
+
+# An argument of fastembed.layers.Embedding, and its names in configs, the newest first.
+_ARGUMENTS = {
+    "embeddings_initializer": ("embeddings_initializer", "init"),
+    "embeddings_regularizer": ("embeddings_regularizer", "W_regularizer"),
+    "embeddings_constraint": ("embeddings_constraint", "W_constraint"),
+    "mask_zero": ("mask_zero",),
+    "trainable": ("trainable",),
+    "name": ("name",),
+}
+
+
+def embedding_arguments(config: Json) -> Json:
+    """The arguments for `fastembed.layers.Embedding` in an Embedding's config of any Keras.
+
+    Initializer, regularizer and constraint stay serialised; their ``get`` understands that. What says nothing
+    about a table that is there already (``input_length``, ``dropout``, ``lora_rank``, ...) is left out.
+
+    Parameters
+    ----------
+    config : dict
+        As `EmbeddingRecord.config` has it.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    FormatError
+        If ``input_dim`` or ``output_dim`` is not a positive integer.
+
+    Examples
+    --------
+    >>> embedding_arguments({"input_dim": 9, "output_dim": 2, "init": "uniform", "input_length": 5,
+    ...                      "W_regularizer": None, "mask_zero": True, "name": "words"})
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'input_dim': 9, 'output_dim': 2, 'embeddings_initializer': 'uniform', 'embeddings_regularizer': None,
+     'mask_zero': True, 'name': 'words'}
+    """
+    arguments: Json = dict(zip(("input_dim", "output_dim"), table_shape(config)))
+    for argument, keys in _ARGUMENTS.items():
+        for key in keys:
+            if key in config:
+                arguments[argument] = config[key]
+                break
+    for flag in ("mask_zero", "trainable"):
+        if flag in arguments:
+            arguments[flag] = bool(arguments[flag])
+    policy = dtype_policy(config)
+    if policy is not None:
+        arguments["dtype"] = policy
+    return arguments

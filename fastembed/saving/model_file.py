@@ -1,0 +1,199 @@
+"""A model file of any format, open: its embeddings as records, and their tables as arrays."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastembed.errors import FormatError, UnsupportedError
+from fastembed.saving import archive, hdf5
+from fastembed.saving.configs import MAX_CONFIG, Json, model_tree, parse_json
+from fastembed.saving.hdf5 import Hdf5, quoted
+from fastembed.saving.layouts import Table, layout_of
+from fastembed.saving.source import Path, Source, opened
+
+# Where a `.keras` file keeps its weights: since 2.12, and in 2.11.
+_WEIGHTS = ("model.weights.h5", "variables.h5")
+
+
+@dataclass(frozen=True)
+class EmbeddingRecord:
+    """What is known of an Embedding in a file before its table is read.
+
+    Attributes
+    ----------
+    name : str
+        The layer's name; where two layers share one, with the names of those around: ``"tower/words"``.
+        Where the file has no names, the path of the layer's object: ``"layers/embedding_1"``. For what
+        `list_embeddings` shows as a candidate, the array's full path.
+    shape : tuple of int
+        ``(input_dim, output_dim)``.
+    dtype : str
+        What is stored: ``"float32"``, ``"bfloat16"``, ...; ``"int8"`` or ``"int4"`` for a quantised table,
+        which this version lists and does not load; ``"void16"`` for two-byte values of a type nowhere told.
+    config : dict or None
+        The layer's config as the Keras of the file wrote it; None where the file has none.
+    keras_version : str or None
+        The version that wrote the file, if it says so. Keras 1 did not in weights-only files.
+    location : str
+        Where the table is: its HDF5 path, from "/" or from the member of the archive that it is in.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    config: dict[str, Any] | None
+    keras_version: str | None
+    location: str
+
+
+class ModelFile:
+    """What a model file holds, whatever its container: weights in HDF5, and perhaps a config and a
+    version."""
+
+    def __init__(
+        self, file: Hdf5, root: str, config: Json | None, keras_version: str | None, member: str
+    ) -> None:
+        self._file, self._member, self._version = file, member, keras_version
+        self._layout = layout_of(file, root)
+        self._tables: dict[str, tuple[EmbeddingRecord, Table]] = {}  # by name
+        for table in _renamed(self._embeddings(config)):
+            self._tables[table.name] = self._record(table), table
+
+    def _embeddings(self, config: Json | None) -> list[Table]:
+        model = None if config is None else model_tree(config)
+        tables = [] if model is None else self._layout.described(model)
+        if model is None or not model.is_model:  # a subclassed model's config does not tell its layers
+            known = {table.array for table in tables}
+            tables += [table for table in self._layout.named(self._version) if table.array not in known]
+        return tables
+
+    def _record(self, table: Table) -> EmbeddingRecord:
+        location = f"{self._member}/{table.array}"
+        return EmbeddingRecord(table.name, table.shape, table.dtype, table.config, self._version, location)
+
+    @property
+    def embeddings(self) -> list[EmbeddingRecord]:
+        """The Embeddings, in the model's order."""
+        return [record for record, _ in self._tables.values()]
+
+    @property
+    def candidates(self) -> list[EmbeddingRecord]:
+        """The other weights that a table can be made of."""
+        taken = {table.array for _, table in self._tables.values()}
+        found = []
+        for array in self._layout.weights():
+            if array not in taken:
+                with suppress(FormatError):  # most weights are no tables
+                    found.append(self._record(self._candidate(array)))
+        return found
+
+    def _candidate(self, array: str) -> Table:
+        self._file.check(array)
+        stored = self._file.array(array)
+        return Table(f"/{array}", array, array, stored.shape, stored.dtype)
+
+    def read(self, name: str | None) -> tuple[EmbeddingRecord, np.ndarray[Any, Any]]:
+        """The record and the table of one embedding; ``name`` as `load_embedding` takes it."""
+        record, table = self._chosen(name)
+        if table.obstacle:
+            raise UnsupportedError(
+                f"the table of {quoted(record.name)} is {table.obstacle}; this version reads plain tables"
+            )
+        if table.dtype == hdf5.OPAQUE:
+            raise UnsupportedError(
+                f"{quoted(record.name)} holds two-byte values, and the file does not say of which type"
+            )
+        return record, self._file.read(table.array)
+
+    def _chosen(self, name: str | None) -> tuple[EmbeddingRecord, Table]:
+        if name is None:
+            if len(self._tables) == 1:
+                return next(iter(self._tables.values()))
+            if not self._tables:
+                raise FormatError(
+                    f"no Embedding in this file; other weights open by name: {_listed(self.candidates)}"
+                )
+            raise ValueError(
+                f"the file has several embeddings; give the name of one: {_listed(self.embeddings)}"
+            )
+        if name in self._tables:
+            return self._tables[name]
+        for record, table in self._tables.values():
+            if name in (record.location, f"/{table.array}", table.array):
+                return record, table
+        for array in self._layout.weights():
+            if name in (f"/{array}", array):
+                table = self._candidate(array)
+                return self._record(table), table
+        raise ValueError(
+            f"no embedding {quoted(name)} in this file, which has: {_listed(self.embeddings) or 'none'}"
+        )
+
+
+def _renamed(tables: list[Table]) -> list[Table]:
+    """The tables, each with a name of its own: by the path of layers if need be, at worst by the array's."""
+    for unique in (lambda table: table.path, lambda table: f"/{table.array}"):
+        count = Counter(table.name for table in tables)
+        tables = [replace(table, name=unique(table)) if count[table.name] > 1 else table for table in tables]
+    return tables
+
+
+def _listed(records: list[EmbeddingRecord]) -> str:
+    """Names and shapes for an error message, of the first few."""
+    shown = [f"{quoted(record.name)} {record.shape}" for record in records[:20]]
+    return ", ".join(shown + [f"and {len(records) - 20} more"] * (len(records) > 20))
+
+
+@contextmanager
+def opened_model(path: Path) -> Iterator[ModelFile]:
+    """The model file at ``path``. What it is, its first bytes tell; its name does not matter."""
+    try:
+        with opened(path) as source:
+            magic = source.bytes_at(0, min(8, source.size))
+            if magic == hdf5.MAGIC:
+                container = _hdf5_model(source)
+            elif magic.startswith(archive.MAGIC):
+                container = _keras_archive(source)
+            else:
+                raise FormatError(f"neither HDF5 nor a .keras archive: the file starts with {magic!r}")
+            with container as model:
+                yield model
+    except FormatError as error:
+        raise type(error)(f"{os.fsdecode(path)}: {error}") from error
+
+
+@contextmanager
+def _hdf5_model(source: Source) -> Iterator[ModelFile]:
+    """A whole model has its weights in a group, beside its config; a file of weights is like that group."""
+    with Hdf5(source) as file:
+        whole = "model_weights" in file.groups and file.names("", "layer_names") is None
+        root = "model_weights" if whole else ""
+        version = file.text(root, "keras_version") or file.text("", "keras_version")
+        text = file.text("", "model_config") if whole else None
+        yield ModelFile(file, root, None if text is None else parse_json(text), version, "")
+
+
+@contextmanager
+def _keras_archive(source: Source) -> Iterator[ModelFile]:
+    members = archive.Archive(source)
+    for name in ("config.json", "metadata.json"):
+        if name not in members:
+            raise FormatError(f"a zip archive without {name} is no .keras file")
+    config, metadata = (
+        parse_json(members.open(name, MAX_CONFIG).readall()) for name in ("config.json", "metadata.json")
+    )
+    version = metadata.get("keras_version")
+    weights = next((name for name in _WEIGHTS if name in members), None)
+    if weights is None:
+        raise UnsupportedError(
+            "the archive keeps its weights neither in model.weights.h5 nor in variables.h5"
+        )
+    with Hdf5(members.open(weights)) as file:
+        yield ModelFile(file, "", config, version if isinstance(version, str) else None, weights)
