@@ -30,13 +30,22 @@ def compiles_openmp() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.c")
         source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
-        command = [*os.environ.get("CC", "cc").split(), "-fopenmp", str(source), "-o", str(source.with_suffix(""))]
+        command = [
+            *os.environ.get("CC", "cc").split(),
+            "-fopenmp",
+            str(source),
+            "-o",
+            str(source.with_suffix("")),
+        ]
         try:
             found = subprocess.run(command, capture_output=True, check=False).returncode == 0
         except OSError:
             found = False
     if not found:
-        print("fastembed: this compiler has no OpenMP; building without it (lookups run serially)", file=sys.stderr)
+        print(
+            "fastembed: this compiler has no OpenMP; building without it (lookups run serially)",
+            file=sys.stderr,
+        )
     return found
 
 

@@ -7,12 +7,19 @@
 (2, 2, 64)
 """
 
-from fastembed import backend, constraints, initializers, layers, ops, regularizers, saving
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastembed import backend, constraints, initializers, layers, ops, regularizers
 from fastembed._version import __version__
 from fastembed.layers.layer import recording
 from fastembed.ops import IndexedSlices
 from fastembed.threads import get_num_threads, num_threads, set_num_threads
 from fastembed.variable import Variable
+
+if TYPE_CHECKING:
+    from fastembed import saving
 
 __all__ = [
     "IndexedSlices",
@@ -30,3 +37,12 @@ __all__ = [
     "saving",
     "set_num_threads",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what most programs that look ids up never need when it is first asked for."""
+    if name == "saving":
+        from importlib import import_module
+
+        return import_module("fastembed.saving")
+    raise AttributeError(f"module 'fastembed' has no attribute {name!r}")

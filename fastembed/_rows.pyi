@@ -2,9 +2,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 isa: str
 
+@disjoint_base
 class Table:
     def __init__(self, array: NDArray[Any], *, widen: bool = False) -> None: ...
     @property
@@ -23,6 +25,7 @@ def sum_rows(
 ) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
 def add_detours(change: int) -> None: ...
 
+@disjoint_base
 class TableCall:
     _table: Table | None
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

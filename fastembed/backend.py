@@ -6,14 +6,24 @@ lost information in silence, an error is raised.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastembed import ops
-from fastembed.dtypes import array_dtype, as_dtype, epsilon, floatx, set_epsilon, set_floatx, standardize_dtype
+from fastembed.dtypes import (
+    array_dtype,
+    as_dtype,
+    epsilon,
+    floatx,
+    set_epsilon,
+    set_floatx,
+    standardize_dtype,
+)
 from fastembed.variable import Variable
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
     "cast", "cast_to_floatx", "dot", "dtype", "epsilon", "eval", "floatx", "gather", "get_value", "int_shape",
@@ -45,17 +55,15 @@ def cast(x: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     >>> cast([1.9, 2.0], "int32")
     array([1, 2], dtype=int32)
     """
-    x, name = np.asarray(x), standardize_dtype(dtype)
+    array, name = np.asarray(x), standardize_dtype(dtype)
     target = array_dtype(name)
-    if x.dtype == target:
-        return x
-    if target.kind == "b":
-        return x.astype(bool)
-    if target.kind in "iu" and x.dtype.kind == "f":
-        x = np.trunc(x)
-    if name == "bfloat16":
-        return x.astype(target)
-    return as_dtype(x, name)
+    if array.dtype == target:
+        return array
+    if target.kind == "b" or name == "bfloat16":
+        return array.astype(target)
+    if target.kind in "iu" and array.dtype.kind == "f":
+        array = np.trunc(array)
+    return as_dtype(array, name)
 
 
 def cast_to_floatx(x: ArrayLike) -> NDArray[Any]:

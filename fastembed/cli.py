@@ -76,10 +76,14 @@ def _parser() -> _Parser:
     lookup.add_argument("file")
     lookup.add_argument("--layer", metavar="NAME", help="which embedding, where the file has several")
     lookup.add_argument(
-        "--ids", metavar="3,1,4", help="ids, separated by commas or blanks (default: read from standard input)"
+        "--ids",
+        metavar="3,1,4",
+        help="separated by commas or blanks (default: read from standard input)",
     )
     lookup.add_argument(
-        "--out", metavar="FILE", help="write there instead of standard output; a name in .npy gets NumPy's format"
+        "--out",
+        metavar="FILE",
+        help="write there and not to standard output; NumPy's format if it ends in .npy",
     )
     lookup.set_defaults(command=_lookup)
 
@@ -111,14 +115,16 @@ def _cells(record: EmbeddingRecord) -> tuple[str, ...]:
     mask_zero = "?" if record.config is None else str(record.config.get("mask_zero", False))
     shape = " x ".join(map(str, record.shape))
     # Text out of a file may hold anything, escape sequences of the terminal included.
-    name, location, version = (ascii(text or "?")[1:-1] for text in (record.name, record.location, record.keras_version))
+    texts = record.name, record.keras_version or "?", record.location
+    name, version, location = (ascii(text)[1:-1] for text in texts)
     return name, shape, record.dtype, mask_zero, version, location
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     cells = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*cells)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells)
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 # --- lookup ---------------------------------------------------------------------------------------
@@ -140,7 +146,7 @@ def _ids(text: str) -> NDArray[Any]:
         ids = [int(word) for word in words if word]
     except ValueError as error:
         wrong = str(error).partition(": ")[2]
-        raise ValueError(f"an id is a whole number, not {wrong}; ids are separated by commas or blanks") from None
+        raise ValueError(f"an id is a whole number, not {wrong}; commas or blanks separate ids") from None
     if not ids:
         raise ValueError("no ids: give --ids 3,1,4 or write them to standard input")
     if too_large := [id for id in ids if not -(2**63) <= id < 2**63]:

@@ -35,9 +35,11 @@ class DTypePolicy:
     def __init__(self, name: Any = None) -> None:
         if isinstance(name, str) and name.startswith("mixed_"):
             self.name, self.variable_dtype = name, "float32"
-            self.compute_dtype = name.removeprefix("mixed_") if hasattr(name, "removeprefix") else name[6:]
+            self.compute_dtype = name[len("mixed_") :]
             if self.compute_dtype not in ("float16", "bfloat16"):
-                raise ValueError(f"Unknown dtype policy {name!r}. Mixed are 'mixed_float16' and 'mixed_bfloat16'")
+                raise ValueError(
+                    f"Unknown dtype policy {name!r}: mixed are 'mixed_float16' and 'mixed_bfloat16'"
+                )
         else:
             self.name = self.variable_dtype = self.compute_dtype = standardize_dtype(name)
         array_dtype(self.compute_dtype)  # results need an array dtype

@@ -6,10 +6,12 @@ package ml_dtypes is installed; only what is handed to the user differs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 _NAMES = (
     "float32", "float16", "bfloat16", "float64", "int8", "uint8", "int16", "uint16",

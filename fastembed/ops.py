@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastembed._rows import Table, sum_rows
 from fastembed.dtypes import array_dtype, standardize_dtype
 from fastembed.tables import DenseTable
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class _HasTable(Protocol):
-        @property
-        def table(self) -> Table: ...
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
 __all__ = ["IndexedSlices", "as_ids", "embedding_gradient", "gather", "one_hot", "scatter_add"]
@@ -168,7 +162,6 @@ def one_hot(ids: ArrayLike, num_classes: int, dtype: DTypeLike | None = None) ->
     return out
 
 
-@dataclass(frozen=True, eq=False)
 class IndexedSlices:
     """Rows of a larger array that is zero elsewhere: the gradient of a lookup.
 
@@ -188,19 +181,19 @@ class IndexedSlices:
            [0., 0.]])
     """
 
-    values: NDArray[Any]
-    indices: NDArray[Any]
-    dense_shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if np.ndim(self.indices) != 1 or np.shape(self.values) != (
-            *np.shape(self.indices),
-            *self.dense_shape[1:],
-        ):
+    def __init__(self, values: NDArray[Any], indices: NDArray[Any], dense_shape: tuple[int, ...]) -> None:
+        self.values = values
+        self.indices = indices
+        self.dense_shape = tuple(dense_shape)
+        if np.ndim(indices) != 1 or np.shape(values) != (*np.shape(indices), *self.dense_shape[1:]):
             raise ValueError(
-                f"values of shape {np.shape(self.values)} and indices of shape {np.shape(self.indices)} "
-                f"are not rows of an array of shape {tuple(self.dense_shape)}"
+                f"values of shape {np.shape(values)} and indices of shape {np.shape(indices)} "
+                f"are not rows of an array of shape {self.dense_shape}"
             )
+
+    def __repr__(self) -> str:
+        count, shape = len(self.indices), self.dense_shape
+        return f"<IndexedSlices of {count:,} rows, dense_shape={shape}, dtype={self.dtype}>"
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -215,8 +208,8 @@ class IndexedSlices:
         """The sum of two gradients of the same array, each row once."""
         if not isinstance(other, IndexedSlices):
             return NotImplemented
-        if tuple(other.dense_shape) != tuple(self.dense_shape):
-            raise ValueError(f"shapes differ: {tuple(self.dense_shape)} and {tuple(other.dense_shape)}")
+        if other.dense_shape != self.dense_shape:
+            raise ValueError(f"shapes differ: {self.dense_shape} and {other.dense_shape}")
         return embedding_gradient(
             np.concatenate([self.indices, other.indices]),
             np.concatenate([self.values, other.values]),
@@ -264,9 +257,11 @@ def embedding_gradient(ids: ArrayLike, upstream: ArrayLike, input_dim: int) -> I
     if upstream.dtype.kind not in "fiu" and upstream.dtype.name != "bfloat16":
         raise TypeError(f"upstream must be floats, got dtype {upstream.dtype}")
     if upstream.shape[: ids.ndim] != ids.shape:
-        raise ValueError(f"upstream of shape {upstream.shape} does not begin with the shape of ids {ids.shape}")
+        raise ValueError(
+            f"upstream of shape {upstream.shape} does not begin with the shape of ids {ids.shape}"
+        )
     dtype = np.float64 if upstream.dtype.kind == "f" and upstream.dtype.itemsize > 4 else np.float32
-    indices, sums = sum_rows(ids, np.require(upstream, dtype, "CA"), input_dim)
+    indices, sums = sum_rows(ids, np.require(upstream, dtype, ["C", "A"]), input_dim)
     return IndexedSlices(sums, indices, (input_dim, *sums.shape[1:]))
 
 
@@ -305,7 +300,9 @@ def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
     """
     ids = as_ids(ids)
     if not isinstance(table, np.ndarray) and not isinstance(getattr(table, "table", None), Table):
-        raise TypeError(f"scatter_add works in place, on an ndarray or a Variable, not on {type(table).__name__}")
+        raise TypeError(
+            f"scatter_add works in place, on an ndarray or a Variable, not on {type(table).__name__}"
+        )
     rows = _table_of(table)
     updates = np.asarray(updates)
     if not np.can_cast(updates.dtype, rows.array.dtype, "same_kind") and updates.dtype.name != "bfloat16":
@@ -315,5 +312,5 @@ def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
         updates = np.broadcast_to(updates, shape)
     except ValueError:
         raise ValueError(f"updates of shape {updates.shape} do not fit ids and rows: {shape}") from None
-    rows.accumulate(ids, np.require(updates, rows.array.dtype, "CA"))
+    rows.accumulate(ids, np.require(updates, rows.array.dtype, ["C", "A"]))
     return table

@@ -243,7 +243,7 @@ def _quotas(root: str) -> Iterator[_Choice]:
 
 
 def _cgroup_paths(text: str) -> Iterator[tuple[str, str]]:
-    """(kind, path) of each ``id:controllers:path`` with the CPU controller, or of version 2, which lists none."""
+    """(kind, path) of each ``id:controllers:path`` that can have a CPU quota; version 2 lists none."""
     for line in text.splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")

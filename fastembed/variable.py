@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastembed import _memory
+from fastembed._memory import copy as copied
 from fastembed.dtypes import as_dtype, standardize_dtype, widen_bfloat16
 from fastembed.ops import IndexedSlices
 from fastembed.tables import DenseTable
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 _unnamed = itertools.count()
 
@@ -87,8 +89,10 @@ class Variable(NDArrayOperatorsMixin):
             self._dtype = standardize_dtype(own if dtype is None else dtype)
             values = as_dtype(initializer, self._dtype)
         if shape is not None and values.shape != tuple(shape):
-            raise ValueError(f"a value of shape {values.shape} was given for a variable of shape {tuple(shape)}")
-        self._memory = _memory.copy(values)
+            raise ValueError(
+                f"a value of shape {values.shape} was given for a variable of shape {tuple(shape)}"
+            )
+        self._memory = copied(values)
         self._tables: dict[str, DenseTable] = {}
         self.trainable = trainable
         self.name = name or f"variable_{next(_unnamed)}"
@@ -107,7 +111,7 @@ class Variable(NDArrayOperatorsMixin):
         if getattr(words, "dtype", None) != np.uint16:
             raise TypeError(f"bfloat16 words are uint16, got {getattr(words, 'dtype', type(words).__name__)}")
         variable = cls(np.zeros(0, np.float32), dtype="bfloat16", **kwargs)
-        variable._memory = _memory.copy(words)
+        variable._memory = copied(words)
         return variable
 
     # --- What it holds ----------------------------------------------------------------------------
@@ -185,7 +189,7 @@ class Variable(NDArrayOperatorsMixin):
                 f"`variable.assign(value)` must match. variable.shape={self.shape}, "
                 f"Received: value.shape={values.shape}. Target variable: {self}"
             )
-        memory = _memory.copy(values)
+        memory = copied(values)
         for table in self._tables.values():
             table.replace(memory)
         self._memory = memory
@@ -215,10 +219,12 @@ class Variable(NDArrayOperatorsMixin):
         if not isinstance(gradient, IndexedSlices):
             gradient = np.array(gradient)  # what is kept is nobody else's
         shape = gradient.dense_shape if isinstance(gradient, IndexedSlices) else gradient.shape
-        if tuple(shape) != self.shape:
-            raise ValueError(f"a gradient of shape {tuple(shape)} was given for the variable {self}")
-        if self.gradient is None or isinstance(self.gradient, IndexedSlices) and isinstance(gradient, IndexedSlices):
-            self.gradient = gradient if self.gradient is None else self.gradient + gradient
+        if shape != self.shape:
+            raise ValueError(f"a gradient of shape {shape} was given for the variable {self}")
+        if self.gradient is None:
+            self.gradient = gradient
+        elif isinstance(self.gradient, IndexedSlices) and isinstance(gradient, IndexedSlices):
+            self.gradient = self.gradient + gradient
         else:
             self.gradient = _dense(self.gradient) + _dense(gradient)
 
@@ -253,7 +259,7 @@ class Variable(NDArrayOperatorsMixin):
         return {**self.__dict__, "_tables": {}, "_memory": np.asarray(self._memory)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _memory=_memory.copy(state["_memory"]))
+        self.__dict__.update(state, _memory=copied(state["_memory"]))
 
 
 def _dense(gradient: NDArray[Any] | IndexedSlices) -> NDArray[Any]:

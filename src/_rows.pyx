@@ -292,8 +292,10 @@ cdef class Table:
         row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
         # Nothing here lets go of the GIL between the first assignment and the last, so that a
         # lookup from another thread sees the old memory or the new one and nothing in between.
-        stored = (<object>array).reshape(rows, dim).view(np.uint8) if row_bytes else np.empty((rows, 0), np.uint8)
-        self.stored = stored
+        if row_bytes:
+            self.stored = (<object>array).reshape(rows, dim).view(np.uint8)
+        else:
+            self.stored = np.empty((rows, 0), np.uint8)
         self.array = array
         self.data = <const char*>cnp.PyArray_DATA(array)
         self.rows = rows
@@ -359,8 +361,8 @@ cdef class Table:
         cdef:
             Lookup job
             Outside outside
-            cnp.ndarray memory = self.array  # kept until the lookup is done, whoever swaps it meanwhile
-            cnp.ndarray opened = _open_ids(ids, &job.ids)
+            cnp.ndarray _memory = self.array  # kept until the lookup is done, whoever swaps it meanwhile
+            cnp.ndarray _opened = _open_ids(ids, &job.ids)
         job.table, job.rows, job.take = self.data, self.rows, self.take
         job.row_bytes, job.out_row_bytes, job.ahead = self.row_bytes, self.out_row_bytes, self.ahead
         if out is None:
@@ -452,7 +454,8 @@ cdef _check_values(cnp.dtype dtype, ids, values, tuple row_shape):
     if not isinstance(ids, np.ndarray):
         raise TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
     if not isinstance(values, np.ndarray) or values.dtype != dtype:
-        raise TypeError(f"values must be an array of {dtype}, got {getattr(values, 'dtype', type(values).__name__)}")
+        given = getattr(values, "dtype", type(values).__name__)
+        raise TypeError(f"values must be an array of {dtype}, got {given}")
     if dtype not in (np.float32, np.float64) or not dtype.isnative:
         raise TypeError(f"rows can be added up in float32 and float64, not in {dtype}")
     if values.shape != ids.shape + row_shape:
@@ -465,7 +468,7 @@ cdef _sort_ids(Addition* job, cnp.ndarray ids, Py_ssize_t rows):
     """Copy all ids, check them, and sort their positions by row. The caller frees ``job.memory``."""
     cdef:
         Ids view
-        cnp.ndarray opened = _open_ids(ids, &view)
+        cnp.ndarray _opened = _open_ids(ids, &view)
         Py_ssize_t n = view.n, i = 0, j, size, bad
         uint64_t block[BLOCK]
         Outside outside

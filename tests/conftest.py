@@ -34,5 +34,5 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"real files read: {len(READ)} (from {REAL})")
     else:
         terminalreporter.write_line(
-            "real files read: none ($FASTEMBED_REAL_FILES names a folder of Keras models by strangers; see CONTRIBUTING.md)"
+            "real files read: none (CONTRIBUTING.md says where $FASTEMBED_REAL_FILES should point)"
         )

@@ -45,7 +45,11 @@ def ids_below(draw, rows, max_side=9, max_dims=3):
     dtype = np.dtype(draw(st.sampled_from(ID_DTYPES)))
     shape = draw(hnp.array_shapes(min_dims=0, max_dims=max_dims, min_side=0, max_side=max_side))
     largest = 1 if dtype.kind == "b" else np.iinfo(dtype).max
-    ids = draw(hnp.arrays(dtype, shape, elements=st.integers(0, min(rows - 1, largest)).map(dtype.newbyteorder("=").type)))
+    ids = draw(
+        hnp.arrays(
+            dtype, shape, elements=st.integers(0, min(rows - 1, largest)).map(dtype.newbyteorder("=").type)
+        )
+    )
     step = draw(st.sampled_from([1, 2, -1]))
     if ids.ndim:
         ids = ids[..., ::step]

@@ -102,7 +102,9 @@ def test_around_the_change_of_sorting_method(n, rng):
 
 def test_halves_are_summed_in_float32():
     gradient = ops.embedding_gradient(np.zeros(5000, int), np.full((5000, 1), 1, np.float16), 1)
-    np.testing.assert_array_equal(gradient.values, np.array([[5000]], "f4"), strict=True)  # float16 stops at 2048
+    np.testing.assert_array_equal(
+        gradient.values, np.array([[5000]], "f4"), strict=True
+    )  # float16 stops at 2048
     assert ops.embedding_gradient([0], [[1]], 1).dtype == np.float32
 
 
@@ -158,7 +160,9 @@ def test_scatter_add_says_what_does_not_fit(table, updates, error, message):
 
 
 def test_gradient_says_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"upstream of shape \(3, 2\) does not begin with the shape of ids \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"upstream of shape \(3, 2\) does not begin with the shape of ids \(2,\)"
+    ):
         ops.embedding_gradient([0, 1], np.zeros((3, 2)), 4)
     with pytest.raises(TypeError, match="upstream must be floats"):
         ops.embedding_gradient([0], [["a"]], 4)

@@ -99,9 +99,13 @@ def test_a_layer_without_call():
         lambda layer: layer.add_weight(shape=(2, 3), initializer="ones", name="w", regularizer="l2"),
         lambda layer: layer.add_weight((2, 3), "ones", "float32", name="w", regularizer="l2"),  # Keras 3
         lambda layer: layer.add_weight("w", (2, 3), "float32", "ones", "l2"),  # Keras 2
-        lambda layer: layer.add_weight("w", (2, 3), initializer="ones", regularizer="l2", use_resource=True),  # tf.keras
+        lambda layer: layer.add_weight(
+            "w", (2, 3), initializer="ones", regularizer="l2", use_resource=True
+        ),  # tf.keras
         lambda layer: layer.add_weight((2, 3), "ones", "w", True, "l2"),  # Keras 1
-        lambda layer: layer.add_variable("w", shape=[2, 3], initializer="ones", regularizer=regularizers.L2()),
+        lambda layer: layer.add_variable(
+            "w", shape=[2, 3], initializer="ones", regularizer=regularizers.L2()
+        ),
     ],
 )
 def test_add_weight_in_every_eras_order(add):
@@ -175,7 +179,10 @@ def test_get_and_set_weights():
     assert (layer([2]) == 7).all()
     for weights, message in [
         ([], r"on layer 'x' with a weight list of length 0, but the layer was expecting 1 weights\."),
-        ([np.zeros((3, 4))], r"Layer x weight shape \(4, 3\) is not compatible with provided weight shape \(3, 4\)\."),
+        (
+            [np.zeros((3, 4))],
+            r"Layer x weight shape \(4, 3\) is not compatible with provided weight shape \(3, 4\)\.",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             layer.set_weights(weights)
@@ -192,7 +199,9 @@ def test_set_weights_is_all_or_nothing():
 
 
 def test_count_params_wants_a_built_layer():
-    with pytest.raises(ValueError, match="You tried to call `count_params` on layer 'x', but the layer isn't built"):
+    with pytest.raises(
+        ValueError, match="You tried to call `count_params` on layer 'x', but the layer isn't built"
+    ):
         layers.Embedding(4, 3, name="x").count_params()
 
 
@@ -350,7 +359,9 @@ def test_embedding_by_position_and_with_weights_of_every_shape():
         assert layer([2]).tolist() == [[4, 5]]
         assert layer.mask_zero
         assert type(layer.embeddings.constraint).__name__ == "NonNeg"
-    with pytest.raises(ValueError, match=r"weight shape \(3, 2\) is not compatible with provided weight shape \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"weight shape \(3, 2\) is not compatible with provided weight shape \(2, 3\)"
+    ):
         layers.Embedding(3, 2, weights=[matrix.T])
     layer = layers.Embedding(3, 2, weights=matrix)
     matrix[:] = 0  # copied
@@ -381,7 +392,9 @@ def test_embeddings_before_build():
 
 
 def test_default_rows_are_small_and_uniform():
-    table = layers.Embedding(1000, 50).build() or layers.Embedding(1000, 50, initializers.RandomUniform(seed=1))
+    table = layers.Embedding(1000, 50).build() or layers.Embedding(
+        1000, 50, initializers.RandomUniform(seed=1)
+    )
     rows = table(np.arange(1000))
     assert rows.dtype == np.float32
     assert (np.abs(rows) <= 0.05).all()
@@ -430,7 +443,7 @@ def test_bfloat16_results_need_ml_dtypes(monkeypatch):
 
 
 def test_the_short_way_and_the_long_way_agree():
-    """The second call is answered by the table alone; whatever changes the answer brings the long way back."""
+    """From the second call on the table answers alone; what changes the answer brings the long way back."""
     layer = layers.Embedding(4, 2, weights=np.arange(8.0).reshape(4, 2))
     ids = np.array([[1, 3]], ">i2")
     long = layer(ids)
@@ -489,7 +502,15 @@ def test_copies_and_pickles():
 class EmbeddingOf2018(layers.Layer):
     """How Keras 2 wrote its Embedding: build and call in functions of the backend."""
 
-    def __init__(self, input_dim, output_dim, embeddings_initializer="uniform", mask_zero=False, input_length=None, **kwargs):
+    def __init__(
+        self,
+        input_dim,
+        output_dim,
+        embeddings_initializer="uniform",
+        mask_zero=False,
+        input_length=None,
+        **kwargs,
+    ):
         if "input_shape" not in kwargs:
             kwargs["input_shape"] = (input_length,)
         super().__init__(**kwargs)

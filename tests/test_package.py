@@ -21,8 +21,22 @@ def run(code, **kwargs):
 
 
 def test_import_loads_no_optional_package():
-    loaded = run("import json, sys, fastembed; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))")
-    optional = {"h5py", "keras", "tensorflow", "jax", "torch", "scipy", "pandas", "ml_dtypes", "matplotlib", "ray", "tqdm"}
+    loaded = run(
+        "import json, sys, fastembed; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    )
+    optional = {
+        "h5py",
+        "keras",
+        "tensorflow",
+        "jax",
+        "torch",
+        "scipy",
+        "pandas",
+        "ml_dtypes",
+        "matplotlib",
+        "ray",
+        "tqdm",
+    }
     assert not optional & set(loaded)
 
 
@@ -74,4 +88,6 @@ def test_typed():
 
 
 def test_no_environment_is_needed():
-    assert run("import json, fastembed; print(json.dumps(fastembed.__version__))", env={"PATH": os.environ["PATH"]})
+    assert run(
+        "import json, fastembed; print(json.dumps(fastembed.__version__))", env={"PATH": os.environ["PATH"]}
+    )

@@ -17,8 +17,15 @@ from fastembed.dtypes import as_dtype, round_to_bfloat16, standardize_dtype, wid
 
 
 def test_says_what_it_is():
-    variable = Variable(np.zeros((2, 3)), dtype="float32", name="kernel", path="dense/kernel", trainable=False)
-    assert (variable.name, variable.path, variable.shape, variable.ndim) == ("kernel", "dense/kernel", (2, 3), 2)
+    variable = Variable(
+        np.zeros((2, 3)), dtype="float32", name="kernel", path="dense/kernel", trainable=False
+    )
+    assert (variable.name, variable.path, variable.shape, variable.ndim) == (
+        "kernel",
+        "dense/kernel",
+        (2, 3),
+        2,
+    )
     assert (variable.dtype, variable.trainable, len(variable)) == ("float32", False, 2)
     assert (variable.regularizer, variable.constraint, variable.gradient) == (None, None, None)
     assert repr(variable) == "<Variable path=dense/kernel, shape=(2, 3), dtype=float32>"
@@ -39,7 +46,9 @@ def test_every_dtype_keeps_its_values(dtype):
 def test_the_dtype_is_the_values_own_or_floatx():
     assert Variable(np.ones(2, "f8")).dtype == "float64"
     assert Variable([1, 2]).dtype == Variable([1.0]).dtype == Variable(3).dtype == "float32"
-    assert Variable(lambda shape, dtype: np.ones(shape, dtype), shape=(2, 2), dtype="float16").dtype == "float16"
+    assert (
+        Variable(lambda shape, dtype: np.ones(shape, dtype), shape=(2, 2), dtype="float16").dtype == "float16"
+    )
     with pytest.raises(ValueError, match="needs a shape"):
         Variable(lambda shape, dtype: 0)
     with pytest.raises(ValueError, match=r"a value of shape \(2,\) was given for a variable of shape \(3,\)"):
@@ -95,7 +104,14 @@ def test_says_which_shapes_do_not_match():
 
 @pytest.mark.parametrize(
     ("value", "dtype"),
-    [(256, "uint8"), (-1, "uint8"), (1.5, "int32"), (np.nan, "int8"), (2**31, "int32"), (np.uint64(2**63), "int64")],
+    [
+        (256, "uint8"),
+        (-1, "uint8"),
+        (1.5, "int32"),
+        (np.nan, "int8"),
+        (2**31, "int32"),
+        (np.uint64(2**63), "int64"),
+    ],
 )
 def test_integers_are_exact_or_an_error(value, dtype):
     with pytest.raises(ValueError, match=f"{dtype} cannot hold"):

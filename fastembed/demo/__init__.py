@@ -23,7 +23,7 @@ FILES = ("topics.h5", "topics.keras")
 UNKNOWN = 1  # row 0 is padding, row 1 stands for every word that is not in the vocabulary
 WORD = re.compile(r"[a-z_][a-z0-9_]+")  # of lower-case text: as in train.py
 
-SHOWN = ("tuple", "exception", "import", "float", "class", "yield", "bytes", "print")
+SHOWN = ("tuple", "float", "bytes", "exception", "async", "import", "namespace", "break")
 
 
 def vocabulary() -> list[str]:
@@ -76,13 +76,14 @@ def run() -> int:
     ids = word_ids("\n".join(topics.values()), row_of)
     if not np.array_equal(older(ids), embedding(ids)):
         raise ValueError("the two demo files do not give the same rows: this installation is damaged")
-    print(f"   both give the same rows, bit for bit, for the {ids.size:,} words of the Python language reference")
+    print(f"   both give the same rows, bit for bit, for the {ids.size:,} words of Python's reference")
 
-    passage = " ".join(topics["booleans"].split()[:40])
+    passage = " ".join(topics["exceptions"].split("\n\n")[1].split())
     passage_ids = word_ids(passage, row_of)
     print("\n2. Turn a passage into ids, and ids into rows")
     print(textwrap.indent(textwrap.fill(passage, 90), "   | "))
-    print(f"   ids   {np.array2string(passage_ids[:14], separator=', ')[:-1]}, ...] ({UNKNOWN}: not in the vocabulary)")
+    shown = ", ".join(map(str, passage_ids[:14]))
+    print(f"   ids   [{shown}, ...] ({UNKNOWN}: not in the vocabulary)")
     print(f"   rows  embedding(ids) is an ndarray of shape {embedding(passage_ids).shape}")
 
     print("\n3. What the rows know: the nearest words, by cosine")
@@ -96,7 +97,8 @@ def run() -> int:
     large = np.resize(ids, 1_000_000)
     for title, sample in (("one id", ids[:1]), ("a batch, 128 x 100 ids", batch), ("1,000,000 ids", large)):
         ours, theirs = _times(embedding, table, sample)
-        print(f"   {title:<23} {_readable(ours):>8}  np.take {_readable(theirs):>8}  {theirs / ours:4.1f} times as fast")
+        compared = f"{_readable(ours):>8}  np.take {_readable(theirs):>8}  {theirs / ours:4.1f} times as fast"
+        print(f"   {title:<23} {compared}")
     return 0
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastembed import constraints, initializers, regularizers
 from fastembed.layers.layer import Layer, Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Dense(Layer):
@@ -43,7 +45,7 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: Callable[[NDArray[Any]], NDArray[Any]] | str | None = None,
+        activation: Callable[[NDArray[Any]], NDArray[Any]] | Literal["linear"] | None = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -55,10 +57,12 @@ class Dense(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        if not (activation in (None, "linear") or callable(activation)):
+        if activation == "linear":
+            activation = None
+        if not (activation is None or callable(activation)):
             raise ValueError(f"activation must be callable, 'linear' or None, got {activation!r}")
         self.units = units
-        self.activation = None if activation == "linear" else activation
+        self.activation = activation
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)

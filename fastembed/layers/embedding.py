@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from fastembed import constraints, initializers, ops, regularizers
 from fastembed._rows import Table
 from fastembed.layers.layer import Layer, Shape
 from fastembed.variable import Variable
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 
 class Embedding(Layer):
@@ -79,7 +82,9 @@ class Embedding(Layer):
 
     def _given_table(self, weights: ArrayLike | list[ArrayLike]) -> NDArray[Any]:
         """The matrix that ``weights`` means in any era: itself, or the one element of a list."""
-        table = np.asarray(weights[0] if isinstance(weights, (list, tuple)) and len(weights) == 1 else weights)
+        table = np.asarray(
+            weights[0] if isinstance(weights, (list, tuple)) and len(weights) == 1 else weights
+        )
         if table.shape != (self.input_dim, self.output_dim):
             raise ValueError(
                 f"Layer {self.name} weight shape {(self.input_dim, self.output_dim)} is not compatible with "
@@ -190,7 +195,7 @@ class Embedding(Layer):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Embedding:
+    def from_config(cls, config: Mapping[str, Any]) -> Embedding:
         """The layer that a config describes."""
         return cls(**{key: value for key, value in config.items() if key != "quantization_config"})
 

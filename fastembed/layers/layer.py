@@ -14,29 +14,30 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Callable, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from fastembed import constraints, dtype_policies, initializers, regularizers
 from fastembed._rows import Table, TableCall, add_detours
-from fastembed.dtypes import is_float, standardize_dtype
+from fastembed.dtypes import array_dtype, is_float, standardize_dtype
 from fastembed.variable import Variable
 
-Shape = tuple  # of int or None, or a list of such tuples where a layer takes several inputs
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Shape = Any  # a tuple of int or None; a list of such tuples where a layer takes several inputs
 
 
-@dataclass(frozen=True)
-class _Context:
+class _Context(NamedTuple):
     """What a call tells the calls inside it."""
 
-    training: bool | None = None
-    inside_layer: bool = False
+    training: bool | None
+    inside_layer: bool
 
 
-_context: ContextVar[_Context] = ContextVar("fastembed.call", default=_Context())
+_context: ContextVar[_Context] = ContextVar("fastembed.call")
+_OUTSIDE = _Context(training=None, inside_layer=False)
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ def recording() -> Iterator[None]:
     >>> embedding.embeddings.gradient.values
     array([[2., 2.]], dtype=float32)
     """
-    with _calls_know(_Context(training=True)):
+    with _calls_know(_Context(training=True, inside_layer=False)):
         yield
 
 
@@ -101,8 +102,15 @@ def automatic_name(class_name: str) -> str:
 
 # --- The layer ------------------------------------------------------------------------------------
 
-# Arguments that some Keras took and that say nothing a layer here needs: shapes are found at the first call.
-_WITHOUT_MEANING = ("input_shape", "batch_input_shape", "batch_size", "input_dtype", "input_length", "dynamic")
+# Arguments of some Keras that say nothing a layer here needs: shapes are found at the first call.
+_WITHOUT_MEANING = (
+    "input_shape",
+    "batch_input_shape",
+    "batch_size",
+    "input_dtype",
+    "input_length",
+    "dynamic",
+)
 
 
 class Layer(TableCall):
@@ -150,6 +158,9 @@ class Layer(TableCall):
     """
 
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
+    _trainable_weights: list[Variable]
+    _non_trainable_weights: list[Variable]
+    _layers: list[Layer]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -197,7 +208,7 @@ class Layer(TableCall):
         if args:
             args = (self._as_input(args[0]), *args[1:])
         given = kwargs.pop("training", None)
-        outer = _context.get()
+        outer = _context.get(_OUTSIDE)
         training = outer.training if given is None else given
         if training is not None and "training" in self._call_parameters:
             kwargs["training"] = training
@@ -208,9 +219,11 @@ class Layer(TableCall):
         with _calls_know(_Context(training, inside_layer=True)):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            self._losses.append(self.activity_regularizer(outputs) / max(1, np.shape(outputs)[0] if np.ndim(outputs) else 1))
+            batch = np.shape(outputs)[0] if np.ndim(outputs) else 1
+            self._losses.append(self.activity_regularizer(outputs) / max(1, batch))
         if training:
-            self._recorded.__dict__.setdefault("calls", []).append(self.remember(args[0] if args else None, outputs))
+            remembered = self.remember(args[0] if args else None, outputs)
+            self._recorded.__dict__.setdefault("calls", []).append(remembered)
         self._table = self._answering_table()
         return outputs
 
@@ -222,8 +235,9 @@ class Layer(TableCall):
             return inputs
         if hasattr(inputs, "__array__") and not isinstance(inputs, (np.ndarray, Variable)):
             inputs = np.asarray(inputs)
-        if self.autocast and isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f" and self.dtype_policy.is_floating:
-            return inputs.astype(self.compute_dtype, copy=False)
+        floats = isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f"
+        if floats and self.autocast and self.dtype_policy.is_floating:
+            return inputs.astype(array_dtype(self.compute_dtype), copy=False)
         return inputs
 
     def _build_for(self, inputs: Any) -> None:
@@ -271,7 +285,8 @@ class Layer(TableCall):
             Gradient of the loss with respect to the call's output.
         """
         raise RuntimeError(
-            f"{type(self).__name__} cannot be differentiated: it defines no backpropagate(remembered, upstream)"
+            f"{type(self).__name__} cannot be differentiated: it defines no "
+            "backpropagate(remembered, upstream)"
         )
 
     def backward(self, upstream: ArrayLike) -> Any:
@@ -385,7 +400,8 @@ class Layer(TableCall):
                 self._layers.append(value)
         super().__setattr__(name, value)
         # Whatever changed, the next call takes the long way and finds out whether a table may answer.
-        TableCall._table.__set__(self, None) if name != "_table" else None
+        if name != "_table":
+            super().__setattr__("_table", None)
 
     def _own_weights(self) -> list[Variable]:
         return [*self._trainable_weights, *self._non_trainable_weights]
@@ -491,8 +507,8 @@ class Layer(TableCall):
         losses = [*self._losses]
         for layer in self._layers:
             losses += layer._call_losses()
-        regular = (v for v in self.trainable_weights if v.regularizer is not None)
-        return losses + [v.regularizer(v.value) for v in regular]
+        penalties = ((v.regularizer, v.value) for v in self.trainable_weights)
+        return losses + [regularizer(value) for regularizer, value in penalties if regularizer is not None]
 
     def _call_losses(self) -> list[Any]:
         return [*self._losses, *itertools.chain.from_iterable(layer._call_losses() for layer in self._layers)]
@@ -558,7 +574,7 @@ def _by_position(args: tuple[Any, ...]) -> dict[str, Any]:
     """Positional arguments of add_weight, named."""
     if args and (isinstance(args[0], str) or args[0] is None):
         order: tuple[str, ...] = _KERAS_2
-    elif len(args) > 3 or len(args) == 3 and not _names_dtype(args[2]):
+    elif len(args) > 3 or (len(args) == 3 and not _names_dtype(args[2])):
         order = _KERAS_1
     else:
         order = _KERAS_3
@@ -577,7 +593,9 @@ def _names_dtype(value: Any) -> bool:
 
 def _checked_bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"Expected `{name}` to be a boolean. Received: {name}={value!r} (of type {type(value)})")
+        raise ValueError(
+            f"Expected `{name}` to be a boolean. Received: {name}={value!r} (of type {type(value)})"
+        )
     return value
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fastembed._rows import Table
 from fastembed.dtypes import array_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class DenseTable(Table):

@@ -1,0 +1,74 @@
+# Every target makes the environment it needs. The two to know: `make demo` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src -name '*.[chp]*')
+PYTEST := pytest -c pyproject.toml
+
+.PHONY: demo test test-main test-serial test-numpy1 check bench debug dist clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.demo  ## Build, and do the main job on real input: seconds
+	.venv/bin/fastembed demo
+
+test: test-main test-serial test-numpy1  ## Build three ways and run all tests
+	@echo
+	@echo "make test: everything passed: the suite on the default build, on a build without OpenMP,"
+	@echo "and on the wheel with NumPy 1.26 (where the comparison with real Keras 3, which needs NumPy 2, is skipped)."
+
+test-main: .venv/.test
+	@echo "== The suite: default build, this checkout =="
+	.venv/bin/$(PYTEST)
+
+# The other two builds are installed packages, tested from a folder where the checkout cannot be imported.
+INSTALLED := pytest -c ../pyproject.toml --rootdir .. -p no:cacheprovider --ignore=../tests/fixtures ../tests --pyargs fastembed
+
+test-serial: .venv/.test dist
+	@echo "== The suite: built without OpenMP (FASTEMBED_OPENMP=0) =="
+	rm -rf build/serial
+	FASTEMBED_OPENMP=0 .venv/bin/pip install --quiet --no-deps --target build/serial dist/*.tar.gz
+	cd build && PYTHONPATH=serial ../.venv/bin/$(INSTALLED)
+
+test-numpy1: dist
+	@echo "== The suite: the wheel, in an environment of its own with NumPy 1.26 =="
+	rm -rf .venv-numpy1
+	$(PYTHON) -m venv .venv-numpy1
+	.venv-numpy1/bin/pip install --quiet 'numpy==1.26.*' "$$(ls dist/*.whl)[keras-files]" pytest pytest-timeout hypothesis
+	cd build && ../.venv-numpy1/bin/$(INSTALLED)
+
+check: .venv/.test  ## The linters, the types, the stubs against the compiled modules, the floors
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/cython-lint src
+	.venv/bin/mypy
+	.venv/bin/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub \
+		fastembed._rows fastembed._team fastembed._memory
+	.venv/bin/lint-imports
+
+bench: .venv/.test  ## One id through a layer, beside np.take
+	.venv/bin/python -m benchmarks.one_id
+
+debug: .venv/.test  ## The suite on an unoptimised build with bounds checks (slow)
+	rm -rf build/debug
+	FASTEMBED_DEBUG=1 .venv/bin/pip install --quiet --no-deps --target build/debug .
+	cd build && PYTHONPATH=debug ../.venv/bin/$(INSTALLED)
+
+dist: .venv/.test $(SOURCES)  ## The sdist, and the wheel that pip builds of it
+	rm -rf dist
+	.venv/bin/python -m build --outdir dist . > build/dist.log 2>&1 || (cat build/dist.log; exit 1)
+	.venv/bin/python tests/check_dist.py dist
+
+clean:
+	rm -rf .venv .venv-numpy1 build dist fastembed/*.so *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --upgrade pip
+
+.venv/.demo: .venv/bin/python $(SOURCES)
+	.venv/bin/pip install --quiet --editable '.[keras-files]'
+	touch $@
+
+.venv/.test: .venv/bin/python $(SOURCES)
+	.venv/bin/pip install --quiet --editable '.[test,dev]'
+	mkdir -p build
+	touch $@ .venv/.demo
