@@ -265,6 +265,10 @@ cdef class Table:
         Py_ssize_t ahead                    # rows fetched ahead of the one being copied
         fe_take take
 
+    def __cinit__(self, *_, **__):
+        self.take, self.row_dtype = _rows.copy, np.dtype(np.uint8)
+        self._open(np.empty((0, 0), np.uint8))  # whatever happens to __init__, there is memory to look at
+
     def __init__(self, array, *, bint widen=False):
         if not isinstance(array, np.ndarray):
             raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
@@ -361,8 +365,8 @@ cdef class Table:
         cdef:
             Lookup job
             Outside outside
+            cnp.ndarray _opened = _open_ids(ids, &job.ids)  # may let other threads run: first
             cnp.ndarray _memory = self.array  # kept until the lookup is done, whoever swaps it meanwhile
-            cnp.ndarray _opened = _open_ids(ids, &job.ids)
         job.table, job.rows, job.take = self.data, self.rows, self.take
         job.row_bytes, job.out_row_bytes, job.ahead = self.row_bytes, self.out_row_bytes, self.ahead
         if out is None:
@@ -424,15 +428,18 @@ cdef class Table:
         TypeError, ValueError, IndexError
             Before anything is written.
         """
-        cdef Addition job
-        if not self.array.flags.writeable:
+        cdef:
+            Addition job
+            cnp.ndarray memory = self.array  # kept until the addition is done, whoever swaps it meanwhile
+            char* target = <char*>self.data
+        if not (<object>memory).flags.writeable:
             raise ValueError("the table is read-only")
-        _check_values(self.array.dtype, ids, values, self.shape[1:])
+        _check_values(memory.dtype, ids, values, self.shape[1:])
         if _may_share_memory(values, self.data, self.data + self.rows * self.row_bytes):
             values = values.copy()
         _sort_ids(&job, ids, self.rows)
         try:
-            _add(&job, <char*>self.data, values)
+            _add(&job, target, values)
         finally:
             free(job.memory)
 

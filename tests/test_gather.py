@@ -307,6 +307,13 @@ def test_owned_memory_starts_on_a_cache_line():
         empty((2**40, 2**40), "f8")
 
 
+def test_a_table_that_was_never_initialised_is_empty():
+    table = _rows.Table.__new__(_rows.Table)
+    assert (len(table), table.shape) == (0, (0, 0))
+    with pytest.raises(IndexError, match="no rows"):
+        table.gather(np.array([0]))
+
+
 def test_the_table_lives_as_long_as_a_lookup_may_need_it(rng):
     table = DenseTable(rng.random((100, 8)))  # nobody else holds the array
     np.testing.assert_array_equal(table.gather(np.arange(100)), table.array)
@@ -347,9 +354,10 @@ def test_an_id_changed_meanwhile_never_reads_outside_the_table():
     assert seen["error"], "the race never happened: the test shows nothing"
 
 
-def test_rows_are_wholly_old_or_wholly_new_while_the_table_is_swapped():
+@pytest.mark.parametrize("step", [1, 2])  # contiguous ids, and ids that are copied first
+def test_rows_are_wholly_old_or_wholly_new_while_the_table_is_swapped(step):
     variable = Variable(np.zeros((500, 257), np.float32))
-    ids = np.random.default_rng(0).integers(0, 500, 2000)
+    ids = np.random.default_rng(0).integers(0, 500, (2, 1000 * step))[:, ::step]
     stop = threading.Event()
 
     def swap():
@@ -364,8 +372,8 @@ def test_rows_are_wholly_old_or_wholly_new_while_the_table_is_swapped():
     try:
         for _ in range(300):
             out = ops.gather(variable, ids)
-            assert (out == out[0, 0]).all()  # stronger: a whole lookup sees one version
-            versions.add(float(out[0, 0]))
+            assert (out == out[0, 0, 0]).all()  # stronger: a whole lookup sees one version
+            versions.add(float(out[0, 0, 0]))
     finally:
         stop.set()
         swapper.join()
