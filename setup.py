@@ -80,7 +80,6 @@ setup(
             "language_level": 3,
             "boundscheck": DEBUG,
             "initializedcheck": DEBUG,
-            "overflowcheck": DEBUG,
             "wraparound": False,
             "cdivision": True,
             "embedsignature": False,

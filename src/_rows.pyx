@@ -25,7 +25,7 @@ from _numpy cimport (
     new_array,
 )
 
-from fastembed._team cimport parts_for, run
+from fastembed._team cimport Team, run, team_for
 
 cdef extern from "ids.h" nogil:
     ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
@@ -59,8 +59,8 @@ cdef enum:
     # Longer lookups look for signals (Ctrl-C) after this many bytes of output: some 10 to 30 ms.
     SIGNAL_BYTES = 64 * 1024 * 1024
     # Shorter lookups keep the GIL. Giving it up costs little, but getting it back from a busy
-    # thread can take the interpreter's switch interval (5 ms); copying 64 KiB takes some 5 us.
-    GIL_BYTES = 64 * 1024
+    # thread can take the interpreter's switch interval (5 ms); moving 128 KiB takes some 5 us.
+    GIL_BYTES = 128 * 1024
     # Smaller tables live in the second-level cache, where fetching rows ahead only costs time.
     FETCH_TABLE_BYTES = 1024 * 1024
     # The rows fetched ahead cover this many bytes (FBGEMM's rule), but at most 16 rows.
@@ -178,31 +178,26 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
 cdef Outside _take(Lookup* job) except *:
     """Do the whole lookup; return the first id outside the table."""
     cdef:
-        Py_ssize_t n = job.ids.n, parts, part, step
+        Py_ssize_t n = job.ids.n, nbytes = n * (8 + job.row_bytes + job.out_row_bytes), part, step
+        Team team = team_for(nbytes, n)
         Outside first
         Outside* outside
     first.position = -1
     job.start, job.stop, job.outside = 0, n, &first
-    if n * job.out_row_bytes < GIL_BYTES and n <= GIL_BYTES // 8:
-        parts = parts_for(2 * n * job.out_row_bytes)
-        if parts == 1:
-            run(_take_part, job, 1)
-            return first
-    else:
-        # Bytes read and written, and never fewer than the ids themselves.
-        parts = parts_for(2 * n * job.out_row_bytes + 8 * n)
-    parts = max(<Py_ssize_t>1, min(parts, n))
-    outside = <Outside*>malloc(parts * sizeof(Outside))
+    if team.parts == 1 and nbytes < GIL_BYTES:
+        run(_take_part, job, team)
+        return first
+    outside = <Outside*>malloc(team.parts * sizeof(Outside))
     if outside is NULL:
         raise MemoryError("no memory for a lookup's bookkeeping")
     job.outside = outside
-    step = max(<Py_ssize_t>BLOCK * parts, SIGNAL_BYTES // max(<Py_ssize_t>1, job.out_row_bytes))
+    step = max(BLOCK * team.parts, SIGNAL_BYTES // max(<Py_ssize_t>1, job.out_row_bytes))
     try:
         while job.start < n and first.position < 0:
             job.stop = min(n, job.start + step)
             with nogil:
-                run(_take_part, job, parts)
-            for part in range(parts):  # parts are in the order of their ids
+                run(_take_part, job, team)
+            for part in range(team.parts):  # parts are in the order of their ids
                 if outside[part].position >= 0:
                     first = outside[part]
                     break
@@ -528,16 +523,16 @@ cdef void _add_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nog
 cdef _add(Addition* job, char* target, cnp.ndarray values):
     cdef:
         Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(values)
-        Py_ssize_t parts
+        Team team
     if job.n == 0:
         return
     job.dim = cnp.PyArray_SIZE(values) // job.n
     job.row_bytes = job.dim * itemsize
     job.add = _rows.add_float32 if itemsize == 4 else _rows.add_float64
     job.target, job.values = target, <const char*>cnp.PyArray_DATA(values)
-    parts = min(job.n, parts_for(3 * job.n * job.row_bytes))
+    team = team_for(3 * job.n * job.row_bytes, job.n)
     with nogil:
-        run(_add_part, job, parts)
+        run(_add_part, job, team)
 
 
 def sum_rows(ids, values, Py_ssize_t rows):

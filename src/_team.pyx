@@ -23,30 +23,41 @@ openmp = bool(FE_OPENMP)
 # (docs/decisions.md, "Serial below 256 KiB"). Tests set it to zero.
 cdef Py_ssize_t _serial_bytes = 256 * 1024
 
+cdef enum:
+    # Work is cut into up to this many parts a thread, and a thread that is done takes the next part: one
+    # that another process keeps off its core then holds up one part, not its whole share ...
+    PARTS_A_THREAD = 8
+    # ... but not into parts so small that taking one (some 50 ns) shows.
+    PART_BYTES = 64 * 1024
+
 cdef object _policy = None
 
 
-cdef void run(job_t job, void* state, Py_ssize_t parts) noexcept nogil:
+cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *:
+    cdef Team team
+    team.threads, team.parts = 1, 1
+    if nbytes < _serial_bytes or pieces < 2 or not FE_OPENMP or fe_team_lost or _policy is None:
+        return team
+    team.threads = <int>min(max(1, <Py_ssize_t>_policy()), pieces)
+    if team.threads > 1:
+        team.parts = min(PARTS_A_THREAD * <Py_ssize_t>team.threads, nbytes // PART_BYTES)
+        team.parts = max(<Py_ssize_t>team.threads, min(team.parts, pieces))
+    return team
+
+
+cdef void run(job_t job, void* state, Team team) noexcept nogil:
     cdef Py_ssize_t part
-    cdef int threads
-    if parts <= 1 or fe_team_lost:
-        for part in range(parts):
-            job(state, part, parts)
+    if team.threads <= 1 or fe_team_lost:
+        for part in range(team.parts):
+            job(state, part, team.parts)
         fe_note_team(1)
         return
-    threads = <int>parts
-    with parallel(num_threads=threads):
+    with parallel(num_threads=team.threads):
         if omp_get_thread_num() == 0:
             # The runtime may give fewer threads than asked for; every part is done all the same.
             fe_note_team(omp_get_num_threads())
-        for part in prange(parts, schedule="static", chunksize=1):
-            job(state, part, parts)
-
-
-cdef Py_ssize_t parts_for(Py_ssize_t nbytes) except -1:
-    if nbytes < _serial_bytes or not FE_OPENMP or fe_team_lost or _policy is None:
-        return 1
-    return max(1, <Py_ssize_t>_policy())
+        for part in prange(team.parts, schedule="dynamic", chunksize=1):
+            job(state, part, team.parts)
 
 
 def set_policy(policy):

@@ -3,8 +3,13 @@
 # One part of a job: parts of the same job never touch the same output.
 ctypedef void (*job_t)(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil
 
-# Do all parts of a job, each exactly once, on as many threads.
-cdef void run(job_t job, void* state, Py_ssize_t parts) noexcept nogil
+# How a call is shared out: `parts` pieces of work, done by `threads` threads.
+cdef struct Team:
+    int threads
+    Py_ssize_t parts
 
-# How many parts are worth making of a call that moves this many bytes, at least 1. Needs the GIL.
-cdef Py_ssize_t parts_for(Py_ssize_t nbytes) except -1
+# The team for a call that moves this many bytes and can be cut into at most this many pieces. Needs the GIL.
+cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *
+
+# Do all parts of a job, each exactly once.
+cdef void run(job_t job, void* state, Team team) noexcept nogil
