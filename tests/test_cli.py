@@ -137,7 +137,9 @@ def test_names_out_of_a_file_cannot_drive_the_terminal(tmp_path, capsys):
 
 
 def test_a_broken_pipe_is_quiet():
-    code = f"{sys.executable} -m fastembed lookup {H5} --ids {','.join(['1'] * 50_000)} | head -n 1 > /dev/null; echo ${{PIPESTATUS[0]}}"
+    ids = ",".join(["1"] * 50_000)
+    lookup = f"{sys.executable} -m fastembed lookup {H5} --ids {ids}"
+    code = f"{lookup} | head -n 1 > /dev/null; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
 

@@ -68,7 +68,8 @@ class Archive:
         same = name.decode("utf-8" if flags & 0x800 else "cp437", "replace") == entry.orig_filename
         if not flags & _SIZES_FOLLOW:
             same &= crc == entry.CRC
-            same &= packed in (entry.compress_size, _IN_EXTRA) and size in (entry.file_size, _IN_EXTRA)
+            elsewhere = {_IN_EXTRA} if extra_size else set()
+            same &= packed in {entry.compress_size, *elsewhere} and size in {entry.file_size, *elsewhere}
         same &= method == entry.compress_type and not (flags ^ entry.flag_bits) & _ENCRYPTED
         if magic != MAGIC or not same:
             raise FormatError(f"the archive describes its member {quoted(entry.orig_filename)} in two ways")

@@ -193,6 +193,13 @@ def quantisation(config: Json) -> str | None:
     return found.group(1) if found else None
 
 
+def stored_shapes(config: Json) -> set[tuple[int, ...]]:
+    """The shapes that an Embedding's table may have, by its config: int4 packs two columns into one."""
+    rows, columns = table_shape(config)
+    packed = -(-columns // 2) if quantisation(config) == "int4" else columns
+    return {(rows, columns), (rows, packed)}
+
+
 # An argument of fastembed.layers.Embedding, and its names in configs, the newest first.
 _ARGUMENTS = {
     "embeddings_initializer": ("embeddings_initializer", "init"),

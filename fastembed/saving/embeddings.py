@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from fastembed import constraints, initializers, regularizers
+from fastembed.layers import Embedding
 from fastembed.saving.configs import embedding_arguments
 from fastembed.saving.hdf5 import quoted
 from fastembed.saving.model_file import EmbeddingRecord, opened_model
 from fastembed.saving.source import Path
-
-if TYPE_CHECKING:
-    from fastembed.layers import Embedding
+from fastembed.variable import Variable
 
 
 def list_embeddings(path: Path, candidates: bool = False) -> list[EmbeddingRecord]:
@@ -77,7 +77,8 @@ def load_embedding(path: Path, name: str | None = None) -> Embedding:
     Returns
     -------
     fastembed.layers.Embedding
-        Its table has the values, the shape and the dtype that are in the file, bit for bit.
+        Its table has the values, the shape and the dtype that are in the file, bit for bit. The rows of a
+        bfloat16 table come as float32.
 
     Raises
     ------
@@ -115,8 +116,6 @@ def read_embedding(path: Path, name: str | None = None) -> tuple[EmbeddingRecord
 
 def _layer(record: EmbeddingRecord, table: np.ndarray[Any, Any]) -> Embedding:
     """The layer of a record and its table. A slash in its name, which layers do not allow, becomes "_"."""
-    from fastembed import constraints, initializers, layers, regularizers
-
     if record.config is None:
         rows, columns = record.shape
         arguments: dict[str, Any] = {"input_dim": rows, "output_dim": columns, "name": record.name.strip("/")}
@@ -138,4 +137,9 @@ def _layer(record: EmbeddingRecord, table: np.ndarray[Any, Any]) -> Embedding:
                 f"{quoted(str(arguments.pop(argument)))}",
                 stacklevel=3,
             )
-    return layers.Embedding(**arguments, weights=[table])
+    if record.dtype != "bfloat16":
+        return Embedding(**arguments, weights=[table])
+    # Rows come as float32, exactly and everywhere; for those of ml_dtypes there would have to be ml_dtypes.
+    arguments = {key: arguments[key] for key in arguments.keys() - {"input_dim", "output_dim", "dtype"}}
+    words = Variable.from_bfloat16_words(table, name="embeddings")
+    return Embedding.from_variable(words, dtype="float32", **arguments)

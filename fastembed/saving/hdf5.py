@@ -1,8 +1,8 @@
 """HDF5 files. The only module that opens one.
 
-h5py finds out what a file holds. The bytes of a table are read by us, at the place that h5py reports, once
-that has been checked against the file: no filter plugin is ever loaded, nothing outside the file is opened,
-and no memory is asked for that the file's own size does not justify. Objects are found by one walk over hard
+h5py finds out what a file holds. Tables and text are read by us, at the places that h5py reports, once these
+have been checked against the file: no filter plugin is ever loaded, nothing outside the file is opened, and
+no memory is asked for that the file's own size does not justify. Objects are found by one walk over hard
 links; names out of a file are looked up in what the walk found, and never given to HDF5 as a path.
 """
 
@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from fastembed.errors import FormatError, LimitError
+from fastembed.saving.attributes import Attributes
 from fastembed.saving.chunks import Chunks
 from fastembed.saving.source import Source
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 30_000  # the largest Keras models have some thousand; the walk stays under a second
-MAX_ATTRIBUTE = 64 << 20
+MAX_PATH = 2048  # deeper nesting would cost memory with the square of the depth
 MAX_NAMES = 1_000_000
 
 # NumPy has no bfloat16: Keras stores opaque pairs of bytes, and only `.keras` files of version 3 mark them.
@@ -75,6 +76,7 @@ class Hdf5:
         self._h5py = h5py
         self._source = source
         with _translated():
+            self._attributes = Attributes(source)
             self._file = h5py.File(source, "r")
         try:
             with _translated():
@@ -110,6 +112,8 @@ class Hdf5:
                 if kind != hard:
                     raise FormatError(f"{quoted(name)} is a link to somewhere else; no Keras file needs one")
                 below = f"{path}/{name.decode()}".lstrip("/").replace("\\", "/")
+                if len(below) > MAX_PATH:
+                    raise LimitError(f"a path of more than {MAX_PATH} characters in the HDF5 file")
                 thing = h5o.open(group, name)
                 if isinstance(thing, self._h5py.h5d.DatasetID):
                     known, address = self._datasets, None
@@ -169,11 +173,9 @@ class Hdf5:
                 return []  # NumPy makes an empty list of names an array of float64
             if not isinstance(kind, self._h5py.h5t.TypeStringID):
                 raise FormatError(f"attribute {attribute} is not text")
-            if count > MAX_NAMES or count * kind.get_size() > MAX_ATTRIBUTE:
-                raise LimitError(f"attribute {attribute} is too large")
-            wrapper = self._h5py.Group if path in self._groups else self._h5py.Dataset
-            value = wrapper(thing).attrs[attribute]
-            return [_decoded(item) for item in np.ravel(np.asarray(value, dtype=object))]
+            header = self._h5py.h5o.get_info(thing).addr
+            size = None if kind.is_variable_str() else kind.get_size()
+            return self._attributes.strings(header, name, count, size)
 
     def array(self, path: str) -> Array:
         """What the dataset at ``path`` says about itself; FormatError where its data is kept elsewhere."""
@@ -229,8 +231,3 @@ class Hdf5:
             else:  # compact: at most 64 KiB, which HDF5 already holds
                 dataset.read(self._h5py.h5s.ALL, self._h5py.h5s.ALL, table, dataset.get_type())
         return table.astype(table.dtype.newbyteorder("="), copy=False)
-
-
-def _decoded(text: str | bytes) -> str:
-    """An attribute's text, strictly. h5py returns bytes or str, and lets through what is not UTF-8."""
-    return text.decode() if isinstance(text, bytes) else text.encode().decode()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from fastembed.errors import FormatError, LimitError
-from fastembed.saving.configs import Json, Node, dtype_policy, quantisation, table_shape
+from fastembed.saving.configs import Json, Node, dtype_policy, quantisation, stored_shapes, table_shape
 from fastembed.saving.hdf5 import OPAQUE, Hdf5, quoted
 
 MAX_PAIRS = 1_000_000  # of Embeddings and weights inside one layer
@@ -301,13 +301,6 @@ class Unknown:
 
     def weights(self) -> Iterator[str]:
         return iter(sorted(self._file.arrays, key=_natural))
-
-
-def stored_shapes(config: Json) -> set[tuple[int, ...]]:
-    """The shapes that an Embedding's table may have, by its config: int4 packs two columns into one."""
-    rows, columns = table_shape(config)
-    packed = -(-columns // 2) if quantisation(config) == "int4" else columns
-    return {(rows, columns), (rows, packed)}
 
 
 def _described(file: Hdf5, chain: tuple[Node, ...], array: str, obstacle: str | None) -> Table:

@@ -54,17 +54,14 @@ class EmbeddingRecord:
 
 
 class ModelFile:
-    """What a model file holds, whatever its container: weights in HDF5, and perhaps a config and a
-    version."""
+    """What a model file holds in whatever container: weights in HDF5, perhaps a config and a version."""
 
     def __init__(
         self, file: Hdf5, root: str, config: Json | None, keras_version: str | None, member: str
     ) -> None:
         self._file, self._member, self._version = file, member, keras_version
         self._layout = layout_of(file, root)
-        self._tables: dict[str, tuple[EmbeddingRecord, Table]] = {}  # by name
-        for table in _renamed(self._embeddings(config)):
-            self._tables[table.name] = self._record(table), table
+        self._tables = [(self._record(table), table) for table in _renamed(self._embeddings(config))]
 
     def _embeddings(self, config: Json | None) -> list[Table]:
         model = None if config is None else model_tree(config)
@@ -81,12 +78,12 @@ class ModelFile:
     @property
     def embeddings(self) -> list[EmbeddingRecord]:
         """The Embeddings, in the model's order."""
-        return [record for record, _ in self._tables.values()]
+        return [record for record, _ in self._tables]
 
     @property
     def candidates(self) -> list[EmbeddingRecord]:
         """The other weights that a table can be made of."""
-        taken = {table.array for _, table in self._tables.values()}
+        taken = {table.array for _, table in self._tables}
         found = []
         for array in self._layout.weights():
             if array not in taken:
@@ -115,7 +112,7 @@ class ModelFile:
     def _chosen(self, name: str | None) -> tuple[EmbeddingRecord, Table]:
         if name is None:
             if len(self._tables) == 1:
-                return next(iter(self._tables.values()))
+                return self._tables[0]
             if not self._tables:
                 raise FormatError(
                     f"no Embedding in this file; other weights open by name: {_listed(self.candidates)}"
@@ -123,15 +120,13 @@ class ModelFile:
             raise ValueError(
                 f"the file has several embeddings; give the name of one: {_listed(self.embeddings)}"
             )
-        if name in self._tables:
-            return self._tables[name]
-        for record, table in self._tables.values():
-            if name in (record.location, f"/{table.array}", table.array):
+        array = name.removeprefix(self._member).lstrip("/")  # if it is a location
+        for record, table in self._tables:
+            if record.name == name or table.array == array:
                 return record, table
-        for array in self._layout.weights():
-            if name in (f"/{array}", array):
-                table = self._candidate(array)
-                return self._record(table), table
+        if array in self._layout.weights():
+            table = self._candidate(array)
+            return self._record(table), table
         raise ValueError(
             f"no embedding {quoted(name)} in this file, which has: {_listed(self.embeddings) or 'none'}"
         )
@@ -166,7 +161,7 @@ def opened_model(path: Path) -> Iterator[ModelFile]:
             with container as model:
                 yield model
     except FormatError as error:
-        raise type(error)(f"{os.fsdecode(path)}: {error}") from error
+        raise type(error)(f"{os.fsdecode(path)}: {error}") from error.__cause__
 
 
 @contextmanager
