@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from fastembed.errors import FormatError, LimitError
+from fastembed.layers.layer import snake_case
 from fastembed.saving.configs import Json, Node, dtype_policy, quantisation, stored_shapes, table_shape
 from fastembed.saving.hdf5 import OPAQUE, Hdf5, quoted
 
@@ -253,7 +254,7 @@ class ByObject:
         groups: dict[int, str] = {}
         by_class: dict[str, list[int]] = {}
         for i, node in enumerate(nodes):
-            by_class.setdefault(_snake_case(node.class_name), []).append(i)
+            by_class.setdefault(_stem(node.class_name), []).append(i)
         for stem, numbers in by_class.items():
             stored = [name for name in self._below[held] if re.fullmatch(re.escape(stem) + r"(_\d+)?", name)]
             labels = {self._labels.get(_join(held, name)): name for name in stored}
@@ -342,8 +343,6 @@ def _natural(path: str) -> list[tuple[str, int]]:
     return [(part.group(1), int(part.group(2)[:18] or 0)) for part in parts if part]
 
 
-def _snake_case(class_name: str) -> str:
+def _stem(class_name: str) -> str:
     """The name that Keras gives an object's group. A custom class's begins with its package and ">"."""
-    name = re.sub(r"\W+", "", class_name.rpartition(">")[2])
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+    return snake_case(class_name.rpartition(">")[2])
