@@ -528,16 +528,17 @@ Variable(initializers.Ones())
 """
 
 
-@pytest.mark.parametrize("expression", SAME_WORDS.strip().splitlines())
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *SAME_WORDS.strip().splitlines(),
+        *(f"layers.Embedding({bad}, 3)" for bad in DIMENSIONS),
+        *(f"layers.Embedding(3, {bad})" for bad in DIMENSIONS),
+    ],
+)
 def test_errors_that_say_the_same(keras, expression):
     ours, theirs = agree_to_raise(keras, attempt, expression)
     assert ours.message.partition(" Received: ")[0] == theirs.message.partition(" Received: ")[0]
-
-
-@pytest.mark.parametrize("bad", DIMENSIONS)
-@pytest.mark.parametrize("expression", ["layers.Embedding({}, 3)", "layers.Embedding(3, {})"])
-def test_dimensions(keras, expression, bad):
-    test_errors_that_say_the_same(keras, expression.format(bad))
 
 
 @pytest.mark.parametrize(
@@ -558,15 +559,14 @@ def test_errors_of_the_same_class(keras, expression):
 @pytest.mark.parametrize(
     ("expression", "our_error", "their_value"),
     [
-        ("(np.array([-1, -4]))", "IndexError", [[3], [0]]),
-        ("(np.array(2**64 - 1, 'uint64'))", "IndexError", [3]),
-        ("(np.array([2**32 - 1], 'uint32'))", "IndexError", [[3]]),
-        ("(np.array([2.7, -0.5]))", "ValueError", [[2], [0]]),
-        ("(np.array([2.0**24], 'float32') - 2.0**24 + 2.5)", "ValueError", [[2]]),
+        ("np.array([-1, -4])", "IndexError", [[3], [0]]),
+        ("np.array(2**64 - 1, 'uint64')", "IndexError", [3]),
+        ("np.array([2**32 - 1], 'uint32')", "IndexError", [[3]]),
+        ("np.array([2.7, -0.5])", "ValueError", [[2], [0]]),
     ],
 )
 def test_ids_that_keras_turns_into_others_are_errors(keras, expression, our_error, their_value):
-    expression = f"layers.Embedding(4, 1, weights=np.arange(4.0)[:, None]){expression}"
+    expression = f"layers.Embedding(4, 1, weights=np.arange(4.0)[:, None])({expression})"
     assert outcome(value_of, fastembed, expression).name == our_error
     assert keras(value_of, expression).tolist() == their_value
 
