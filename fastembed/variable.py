@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
@@ -10,13 +9,12 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from fastembed._memory import copy as copied
 from fastembed.dtypes import as_dtype, standardize_dtype, widen_bfloat16
+from fastembed.names import automatic_name, checked_name
 from fastembed.ops import IndexedSlices
 from fastembed.tables import DenseTable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
-
-_unnamed = itertools.count()
 
 
 class Variable(NDArrayOperatorsMixin):
@@ -32,7 +30,7 @@ class Variable(NDArrayOperatorsMixin):
     shape : tuple of int, optional
         Needed with a callable, otherwise the value's.
     dtype : str, optional
-        Default: the value's where it is an array of floats, otherwise `fastembed.backend.floatx`.
+        Default: an array's own; of Python's numbers int32, bool or, for floats, `fastembed.backend.floatx`.
     trainable : bool, default True
     name : str, optional
         Without "/".
@@ -74,18 +72,14 @@ class Variable(NDArrayOperatorsMixin):
         regularizer: Callable[..., Any] | None = None,
         constraint: Callable[..., Any] | None = None,
     ) -> None:
-        if name is not None and (not isinstance(name, str) or "/" in name):
-            raise ValueError(
-                f"Argument `name` must be a string and cannot contain character `/`. Received: name={name!r}"
-            )
+        checked_name(name)
         if callable(initializer):
             if shape is None:
                 raise ValueError("a variable that is made by an initializer needs a shape")
             self._dtype = standardize_dtype(dtype)
             values = as_dtype(initializer(tuple(shape), dtype=self._dtype), self._dtype)
         else:
-            # Numbers of Python's own have no dtype: they become floatx, as in Keras.
-            own = getattr(initializer, "dtype", None)
+            own = getattr(initializer, "dtype", None) or _dtype_of_python(initializer)
             self._dtype = standardize_dtype(own if dtype is None else dtype)
             values = as_dtype(initializer, self._dtype)
         if shape is not None and values.shape != tuple(shape):
@@ -95,7 +89,7 @@ class Variable(NDArrayOperatorsMixin):
         self._memory = copied(values)
         self._tables: dict[str, DenseTable] = {}
         self.trainable = trainable
-        self.name = name or f"variable_{next(_unnamed)}"
+        self.name = name or automatic_name("variable")
         self.path = path or self.name
         self.regularizer = regularizer
         self.constraint = constraint
@@ -260,6 +254,11 @@ class Variable(NDArrayOperatorsMixin):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _memory=copied(state["_memory"]))
+
+
+def _dtype_of_python(value: Any) -> str | None:
+    """The dtype that Keras gives to numbers of Python's own; None for floats, which are of floatx."""
+    return {"b": "bool", "i": "int32"}.get(np.asarray(value).dtype.kind)
 
 
 def _dense(gradient: NDArray[Any] | IndexedSlices) -> NDArray[Any]:

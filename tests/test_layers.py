@@ -13,7 +13,7 @@ import pytest
 import fastembed
 from fastembed import Variable, initializers, layers, ops, regularizers
 from fastembed import backend as K
-from fastembed.layers.layer import automatic_name, snake_case
+from fastembed.names import snake_case
 
 
 class Scale(layers.Layer):
@@ -40,11 +40,13 @@ class Pair(layers.Layer):
 
 
 def test_automatic_names():
-    assert snake_case("GlobalAveragePooling1D") == "global_average_pooling1d"
     assert snake_case("LSTM") == "lstm"
     assert snake_case("HTTPServer2D") == "http_server2d"
-    first, second = automatic_name("ForThisTestOnly"), automatic_name("ForThisTestOnly")
-    assert (first, second) == ("for_this_test_only", "for_this_test_only_1")
+
+    class ForThisTestOnly(layers.Layer):
+        pass
+
+    assert [ForThisTestOnly().name for _ in range(2)] == ["for_this_test_only", "for_this_test_only_1"]
     assert layers.Embedding(2, 2, name="words").name == "words"
 
 
@@ -71,6 +73,26 @@ def test_is_built_by_its_first_call():
 def test_says_what_no_layer_takes(arguments, error, message):
     with pytest.raises(error, match=message):
         Scale(**arguments)
+
+
+def test_built_by_hand_or_by_a_call_it_is_built_once():
+    class Child(Scale):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.shift = self.add_weight(shape=(input_shape[-1],), name="shift")
+
+    layer = Child(weights=[[2.0, 2.0], [0.0, 0.0]])
+    layer.build((None, 2))
+    assert layer.built
+    assert layer(np.ones((1, 2), "f4")).tolist() == [[2, 2]]
+    assert [w.path for w in layer.weights] == [f"{layer.name}/scale", f"{layer.name}/shift"]
+
+
+def test_paths_name_the_layers_around():
+    pair = Pair(name="pair")
+    pair.words.name, pair.scale.name = "words", "scale"
+    pair([1])
+    assert [w.path for w in pair.weights] == ["pair/words/embeddings", "pair/scale/scale"]
 
 
 def test_forgotten_super_init():
@@ -128,7 +150,7 @@ def test_add_weight_defaults_and_errors():
         (("w", (2,), None, None, None, True, None, 8), {}, "at most 7 positional"),
         (((2,),), {"colour": 1}, "unexpected keyword arguments: colour"),
     ]:
-        with pytest.raises(TypeError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             layer.add_weight(*args, **kwargs)
 
 
@@ -560,6 +582,16 @@ def test_backend_functions():
     assert K.cast(np.array([1, 2]), "float16").dtype == np.float16
     assert K.cast_to_floatx([1]).dtype == np.float32
     assert K.epsilon() == 1e-7
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.0, "4", None], ids=repr)
+def test_units_are_a_positive_integer(bad):
+    with pytest.raises(ValueError, match=r"`units` must be a positive integer\. Received: units="):
+        layers.Dense(bad)
+
+
+def test_dense_of_integers_is_computed_in_the_layers_dtype():
+    assert layers.Dense(2)(np.ones((1, 3), int)).dtype == np.float32
 
 
 def test_floatx_is_the_default_of_layers_made_later():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Literal
 import numpy as np
 
 from fastembed import constraints, initializers, regularizers
-from fastembed.layers.layer import Layer, Shape
+from fastembed.layers.layer import Layer, Shape, positive_integer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Dense(Layer):
             activation = None
         if not (activation is None or callable(activation)):
             raise ValueError(f"activation must be callable, 'linear' or None, got {activation!r}")
-        self.units = units
+        self.units = positive_integer("units", units)
         self.activation = activation
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -93,6 +93,9 @@ class Dense(Layer):
 
     def call(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Outputs of shape ``(*inputs.shape[:-1], units)``."""
+        inputs = np.asarray(inputs)
+        if inputs.dtype.kind != "f":
+            inputs = inputs.astype(self.compute_dtype)
         outputs = np.matmul(inputs, self.kernel.value.astype(self.compute_dtype, copy=False))
         if self.bias is not None:
             outputs = outputs + self.bias.value.astype(self.compute_dtype, copy=False)
@@ -127,7 +130,7 @@ class Dense(Layer):
             "bias_initializer": initializers.serialize(self.bias_initializer),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             "kernel_constraint": constraints.serialize(self.kernel_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
+            "quantization_config": None,
         }

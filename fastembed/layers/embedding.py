@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastembed import constraints, initializers, ops, regularizers
 from fastembed._rows import Table
-from fastembed.layers.layer import Layer, Shape
+from fastembed.layers.layer import Layer, Shape, positive_integer
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
@@ -71,8 +69,8 @@ class Embedding(Layer):
     ) -> None:
         kwargs["autocast"] = False  # ids are never rounded
         super().__init__(**kwargs)
-        self.input_dim = _dimension("input_dim", input_dim)
-        self.output_dim = _dimension("output_dim", output_dim)
+        self.input_dim = positive_integer("input_dim", input_dim)
+        self.output_dim = positive_integer("output_dim", output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
@@ -193,20 +191,3 @@ class Embedding(Layer):
             "mask_zero": self.mask_zero,
             "quantization_config": None,
         }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Embedding:
-        """The layer that a config describes."""
-        return cls(**{key: value for key, value in config.items() if key != "quantization_config"})
-
-
-def _dimension(name: str, value: Any) -> int:
-    try:
-        size = operator.index(value)
-    except TypeError:
-        size = 0
-    if size <= 0 or isinstance(value, (bool, np.bool_)):
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r} (of type {type(value)})"
-        )
-    return size

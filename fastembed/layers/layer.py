@@ -7,20 +7,21 @@ Knows nothing of embeddings. A layer computes in `call`; what its gradient needs
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import itertools
-import re
+import operator
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple
 
 import numpy as np
 
 from fastembed import constraints, dtype_policies, initializers, regularizers
 from fastembed._rows import Table, TableCall, add_detours
 from fastembed.dtypes import array_dtype, is_float, standardize_dtype
+from fastembed.names import automatic_name, checked_name, snake_case
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
@@ -30,14 +31,15 @@ Shape = Any  # a tuple of int or None; a list of such tuples where a layer takes
 
 
 class _Context(NamedTuple):
-    """What a call tells the calls inside it."""
+    """What a layer that is called or built tells the layers inside it."""
 
     training: bool | None
-    inside_layer: bool
+    layer: Layer | None  # the innermost one
+    path: str  # the names of the layers from the outermost to it
 
 
 _context: ContextVar[_Context] = ContextVar("fastembed.call")
-_OUTSIDE = _Context(training=None, inside_layer=False)
+_OUTSIDE = _Context(training=None, layer=None, path="")
 
 
 @contextlib.contextmanager
@@ -58,12 +60,12 @@ def recording() -> Iterator[None]:
     >>> embedding.embeddings.gradient.values
     array([[2., 2.]], dtype=float32)
     """
-    with _calls_know(_Context(training=True, inside_layer=False)):
+    with _inside(_context.get(_OUTSIDE)._replace(training=True)):
         yield
 
 
 @contextlib.contextmanager
-def _calls_know(context: _Context) -> Iterator[None]:
+def _inside(context: _Context) -> Iterator[None]:
     detour = 1 if context.training else 0  # a table alone cannot record what backward needs
     token = _context.set(context)
     add_detours(detour)
@@ -72,32 +74,6 @@ def _calls_know(context: _Context) -> Iterator[None]:
     finally:
         add_detours(-detour)
         _context.reset(token)
-
-
-# --- Names ----------------------------------------------------------------------------------------
-
-_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-
-
-def snake_case(class_name: str) -> str:
-    """A class's name as layers are named after it.
-
-    >>> snake_case("GlobalAveragePooling1D")
-    'global_average_pooling1d'
-    """
-    name = re.sub(r"\W+", "", class_name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def automatic_name(class_name: str) -> str:
-    """The next free automatic name: ``embedding``, ``embedding_1``, ``embedding_2`` ...
-
-    Names that users give are not looked at, as in Keras.
-    """
-    prefix = snake_case(class_name)
-    number = next(_counters[prefix])
-    return f"{prefix}_{number}" if number else prefix
 
 
 # --- The layer ------------------------------------------------------------------------------------
@@ -167,6 +143,8 @@ class Layer(TableCall):
         parameters = inspect.signature(cls.call).parameters.values()
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
+        if "build" in cls.__dict__:
+            cls.build = _building(cls.build)  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -182,13 +160,10 @@ class Layer(TableCall):
         unknown = {key: value for key, value in kwargs.items() if key not in _WITHOUT_MEANING}
         if unknown:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {unknown}")
-        if name is not None and (not isinstance(name, str) or "/" in name):
-            raise ValueError(
-                f"Argument `name` must be a string and cannot contain character `/`. Received: name={name!r}"
-            )
+        checked_name(name)
         # Before any attribute that __setattr__ would look at.
         self.__dict__.update(_trainable_weights=[], _non_trainable_weights=[], _layers=[])
-        self.name = name if name is not None else automatic_name(type(self).__name__)
+        self.name = name if name is not None else automatic_name(snake_case(type(self).__name__))
         self.dtype_policy = dtype_policies.get(dtype)
         self.autocast = autocast
         self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -214,9 +189,9 @@ class Layer(TableCall):
             kwargs["training"] = training
         if not self.built:
             self._build_for(args[0] if args else None)
-        if not outer.inside_layer:
+        if outer.layer is None:
             self._forget_losses()
-        with _calls_know(_Context(training, inside_layer=True)):
+        with _inside(_Context(training, self, self._path(outer))):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
             batch = np.shape(outputs)[0] if np.ndim(outputs) else 1
@@ -243,10 +218,7 @@ class Layer(TableCall):
     def _build_for(self, inputs: Any) -> None:
         several = isinstance(inputs, (list, tuple)) and any(hasattr(item, "shape") for item in inputs)
         self.build([np.shape(item) for item in inputs] if several else np.shape(inputs))
-        self.built = True
-        if self._initial_weights is not None:
-            self.set_weights(self._initial_weights)
-            self._initial_weights = None
+        self.built = True  # also where a build was put on the instance
 
     def _answering_table(self) -> Table | None:
         """The table that gives just what `call` would for plain arrays of ids, if there is one."""
@@ -349,7 +321,7 @@ class Layer(TableCall):
         """
         settings = {**_by_position(args), **kwargs}
         if overlap := set(_by_position(args)) & set(kwargs):
-            raise TypeError(f"add_weight() got {', '.join(sorted(overlap))} both by position and by keyword")
+            raise ValueError(f"add_weight() got {', '.join(sorted(overlap))} both by position and by keyword")
         return self._add_weight(**settings)
 
     add_variable = add_weight
@@ -387,8 +359,12 @@ class Layer(TableCall):
 
     def _track(self, variable: Variable, trainable: bool = True) -> None:
         if not any(variable is known for known in self._own_weights()):
-            variable.path = f"{self.name}/{variable.name}"
+            variable.path = f"{self._path(_context.get(_OUTSIDE))}/{variable.name}"
             (self._trainable_weights if trainable else self._non_trainable_weights).append(variable)
+
+    def _path(self, context: _Context) -> str:
+        """The names of the layers around this one in a context, and its own."""
+        return context.path if context.layer is self else f"{context.path}/{self.name}".lstrip("/")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, (Variable, Layer)):
@@ -536,16 +512,22 @@ class Layer(TableCall):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one (without its weights), as values that JSON can hold."""
-        return {
+        config = {
             "name": self.name,
             "trainable": self._trainable,
             "dtype": dtype_policies.serialize(self.dtype_policy),
         }
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return config
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layer:
         """The layer that a config describes."""
-        return cls(**config)
+        settings = dict(config)
+        if settings.get("quantization_config", ...) is None:  # Keras 3 writes that there is none
+            del settings["quantization_config"]
+        return cls(**settings)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_recorded"}
@@ -555,6 +537,38 @@ class Layer(TableCall):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _building(build: Callable[..., None]) -> Callable[..., None]:
+    """A layer's ``build`` as it is called, by the layer or by hand: inside the layer's name, and marked."""
+
+    @functools.wraps(build)
+    def build_and_mark(self: Layer, *args: Any, **kwargs: Any) -> None:
+        outer = _context.get(_OUTSIDE)
+        if outer.layer is self:  # a subclass's build that calls this one
+            build(self, *args, **kwargs)
+            return
+        with _inside(_Context(outer.training, self, self._path(outer))):
+            build(self, *args, **kwargs)
+        self.built = True
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self._initial_weights = None
+
+    return build_and_mark
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """``value`` as an int, NumPy's too; ValueError unless it is a positive one."""
+    try:
+        size = operator.index(value)
+    except TypeError:
+        size = 0
+    if size <= 0 or isinstance(value, (bool, np.bool_)):
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r} (of type {type(value)})"
+        )
+    return size
 
 
 # --- What callers of other eras mean --------------------------------------------------------------

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from fastembed.errors import FormatError, LimitError
-from fastembed.layers.layer import snake_case
+from fastembed.names import snake_case
 from fastembed.saving.configs import Json, Node, dtype_policy, quantisation, stored_shapes, table_shape
 from fastembed.saving.hdf5 import OPAQUE, Hdf5, quoted
 

@@ -1,0 +1,47 @@
+"""Names that are given when the user gives none, by Keras's rules."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+
+
+def snake_case(class_name: str) -> str:
+    """A class's name as its instances are named after it.
+
+    >>> snake_case("GlobalAveragePooling1D")
+    'global_average_pooling1d'
+    """
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def automatic_name(prefix: str) -> str:
+    """The next free name: ``embedding``, ``embedding_1``, ``embedding_2`` ...
+
+    Names that users give are not looked at, as in Keras.
+
+    >>> automatic_name("for_this_example"), automatic_name("for_this_example")
+    ('for_this_example', 'for_this_example_1')
+    """
+    number = next(_counters[prefix])
+    return f"{prefix}_{number}" if number else prefix
+
+
+def checked_name(name: object) -> None:
+    """Raise ValueError unless ``name`` can be a name; None can.
+
+    >>> checked_name("a/b")
+    Traceback (most recent call last):
+      ...
+    ValueError: Argument `name` must be a string and cannot contain character `/`. Received: name='a/b'
+    """
+    if name is not None and (not isinstance(name, str) or "/" in name):
+        raise ValueError(
+            f"Argument `name` must be a string and cannot contain character `/`. Received: name={name!r}"
+        )
