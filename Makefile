@@ -17,7 +17,7 @@ test: test-main test-serial test-numpy1  ## Build three ways and run all tests
 
 test-main: .venv/.test
 	@echo "== The suite: default build, this checkout =="
-	.venv/bin/$(PYTEST)
+	FASTEMBED_EXPECT_OPENMP=1 .venv/bin/$(PYTEST)
 
 # The other two builds are installed packages, tested from a folder where the checkout cannot be imported.
 INSTALLED := pytest -c ../pyproject.toml --rootdir .. -p no:cacheprovider --ignore=../tests/fixtures ../tests --pyargs fastembed
@@ -26,19 +26,20 @@ test-serial: .venv/.test dist
 	@echo "== The suite: built without OpenMP (FASTEMBED_OPENMP=0) =="
 	rm -rf build/serial
 	FASTEMBED_OPENMP=0 .venv/bin/pip install --quiet --no-deps --target build/serial dist/*.tar.gz
-	cd build && PYTHONPATH=serial ../.venv/bin/$(INSTALLED)
+	cd build && FASTEMBED_EXPECT_OPENMP=0 PYTHONPATH=serial ../.venv/bin/$(INSTALLED)
 
 test-numpy1: dist
 	@echo "== The suite: the wheel, in an environment of its own with NumPy 1.26 =="
 	rm -rf .venv-numpy1
 	$(PYTHON) -m venv .venv-numpy1
 	.venv-numpy1/bin/pip install --quiet 'numpy==1.26.*' "$$(ls dist/*.whl)[keras-files]" pytest pytest-timeout hypothesis
-	cd build && ../.venv-numpy1/bin/$(INSTALLED)
+	cd build && FASTEMBED_EXPECT_OPENMP=1 ../.venv-numpy1/bin/$(INSTALLED)
 
 check: .venv/.test  ## The linters, the types, the stubs against the compiled modules, the floors
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/cython-lint src
+	PATH=".venv/bin:$$PATH" cython-lint src
+	.venv/bin/vermin --quiet --target=3.9- --no-tips --violations --eval-annotations fastembed --exclude-regex "demo/train"
 	.venv/bin/mypy
 	.venv/bin/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub \
 		fastembed._rows fastembed._team fastembed._memory

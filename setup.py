@@ -5,9 +5,9 @@ FASTEMBED_DEBUG=1 builds unoptimised with bounds checks and assertions.
 """
 
 import os
-import platform
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def compiles_openmp() -> bool:
         source = Path(folder, "probe.c")
         source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
         command = [
-            *os.environ.get("CC", "cc").split(),
+            *os.environ.get("CC", sysconfig.get_config_var("CC") or "cc").split(),
             "-fopenmp",
             str(source),
             "-o",
@@ -50,7 +50,10 @@ def compiles_openmp() -> bool:
 
 
 OPENMP = ["-fopenmp"] if compiles_openmp() else []
-ISAS = ["avx2", "avx512"] if platform.machine().lower() in ("x86_64", "amd64") else []
+
+# Changed flags and directives do not trigger a rebuild: each kind of build has its own folder, and what
+# is there is built anew.
+BUILD = f"build/{'debug' if DEBUG else 'release'}{'' if OPENMP else '-serial'}"
 
 
 def extension(name: str, *sources: str, openmp: bool = False) -> Extension:
@@ -67,15 +70,15 @@ def extension(name: str, *sources: str, openmp: bool = False) -> Extension:
 
 
 setup(
+    options={"build": {"build_base": BUILD}, "build_ext": {"force": True}},
     ext_modules=cythonize(
         [
             extension("_memory"),
-            extension("_team", openmp=True),
-            extension("_rows", *(f"src/rows_{isa}.c" for isa in ["baseline", *ISAS])),
+            extension("_team", "src/team.c", openmp=True),
+            extension("_rows", *(f"src/rows_{isa}.c" for isa in ("baseline", "avx2", "avx512"))),
         ],
         include_path=["src"],
-        # Changed directives do not trigger a rebuild: the checked build has its own folder.
-        build_dir="build/cython-debug" if DEBUG else "build/cython",
+        build_dir=f"{BUILD}/cython",
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,
@@ -85,5 +88,5 @@ setup(
             "embedsignature": False,
             "binding": True,
         },
-    )
+    ),
 )

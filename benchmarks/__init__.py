@@ -1,1 +1,1 @@
-"""Benchmarks: every figure that the documentation quotes comes from one of these."""
+"""Benchmarks: the figures in README come from these; docs/decisions.md names the commands of others."""

@@ -6,8 +6,6 @@ rounds, so that a busy machine slows all sides alike. Quote the ratio, not the n
 
 from __future__ import annotations
 
-import json
-import sys
 import timeit
 
 import numpy as np

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# First, because it loads OpenMP as it should be.
+from fastembed.threads import get_num_threads, num_threads, set_num_threads
+
+# isort: split
 from fastembed import backend, constraints, initializers, layers, ops, regularizers
 from fastembed._version import __version__
 from fastembed.layers.layer import recording
 from fastembed.ops import IndexedSlices
-from fastembed.threads import get_num_threads, num_threads, set_num_threads
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:

@@ -141,17 +141,15 @@ def _lookup(parsed: argparse.Namespace) -> int:
 
 
 def _ids(text: str) -> NDArray[Any]:
-    words = re.split(r"[\s,]+", text.strip().strip(","))
-    try:
-        ids = [int(word) for word in words if word]
-    except ValueError as error:
-        wrong = str(error).partition(": ")[2]
-        raise ValueError(f"an id is a whole number, not {wrong}; commas or blanks separate ids") from None
-    if not ids:
+    words = [word for word in re.split(r"[\s,]+", text) if word]
+    for word in words:
+        if not re.fullmatch(r"[+-]?[0-9]+", word):
+            raise ValueError(f"an id is a whole number, not {word[:80]!a}; commas or blanks separate ids")
+        if len(word) > 19:
+            raise ValueError(f"the id {word[:80]} is larger than any table")
+    if not words:
         raise ValueError("no ids: give --ids 3,1,4 or write them to standard input")
-    if too_large := [id for id in ids if not -(2**63) <= id < 2**63]:
-        raise ValueError(f"the id {too_large[0]} is larger than any table")
-    return np.array(ids, np.int64)
+    return np.array([int(word) for word in words], np.int64)
 
 
 def _write_text(stream: Any, rows: NDArray[Any]) -> None:
@@ -161,13 +159,17 @@ def _write_text(stream: Any, rows: NDArray[Any]) -> None:
 
 
 def _write_file(path: Path, rows: NDArray[Any]) -> None:
-    """Write beside the target and rename, so that the target is never half a file."""
+    """Write the rows; what is an ordinary file is replaced whole or not at all."""
+    path = path.resolve()  # through symbolic links, to what they point to
+    if path.exists() and not path.is_file():  # a device, a pipe: written to, never replaced
+        with path.open("wb") as stream:
+            _save(stream, rows, path.suffix)
+        return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into")
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".fastembed-", delete=False) as file:
         try:
-            if path.suffix == ".npy":
-                np.save(file, rows)
-            else:
-                np.savetxt(file, rows.astype(str), fmt="%s")
+            _save(file, rows, path.suffix)
             file.flush()
             os.fsync(file.fileno())
             mask = os.umask(0)
@@ -177,6 +179,13 @@ def _write_file(path: Path, rows: NDArray[Any]) -> None:
         except BaseException:
             os.unlink(file.name)
             raise
+
+
+def _save(stream: Any, rows: NDArray[Any], suffix: str) -> None:
+    if suffix == ".npy":
+        np.save(stream, rows)
+    else:
+        np.savetxt(stream, rows.astype(str), fmt="%s")
 
 
 # --- info -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fastembed._rows import Table, sum_rows
+from fastembed._rows import gather as rows_at
 from fastembed.dtypes import array_dtype, standardize_dtype
 from fastembed.tables import DenseTable
 
@@ -64,7 +65,22 @@ def as_ids(ids: ArrayLike) -> NDArray[Any]:
         return _integral(array.astype(np.float32), precision=8)
     if array.dtype.kind == "f":
         return _integral(array, precision=np.finfo(array.dtype).nmant + 1)
+    if array.dtype.kind == "O":
+        raise _no_ids(ids, array)
     raise TypeError(f"ids must be integers, got dtype {array.dtype} from {type(ids).__name__}")
+
+
+def _no_ids(ids: Any, array: NDArray[Any]) -> Exception:
+    """Why NumPy made an array of Python objects out of ids."""
+    if array.ndim == 0 and not isinstance(ids, int):
+        return TypeError(f"ids must be integers, got {type(ids).__name__}: make a list or an array of it")
+    for position, item in np.ndenumerate(array):
+        where = f"ids[{', '.join(map(str, position)) or '()'}] = {item!r:.80}"
+        if not isinstance(item, (int, np.integer)):
+            return TypeError(f"ids must be integers, got {where}")
+        if not -(2**63) <= item < 2**64:
+            return ValueError(f"{where} is larger than any table")
+    return TypeError("ids must be integers, got an array of Python objects: ids.astype(np.int64) converts it")
 
 
 def _integral(floats: NDArray[Any], precision: int) -> NDArray[np.int64]:
@@ -119,16 +135,17 @@ def gather(table: Any, ids: ArrayLike, out: NDArray[Any] | None = None) -> NDArr
     array([[[0., 0., 1.],
             [1., 0., 0.]]])
     """
-    return _table_of(table).gather(as_ids(ids), out)
+    ids = as_ids(ids)
+    held = _table_held_by(table)
+    return rows_at(np.asarray(table), ids, out) if held is None else held.gather(ids, out)
 
 
-def _table_of(table: Any) -> Table:
-    if isinstance(table, Table):
-        return table
-    held = getattr(table, "table", None)
-    if isinstance(held, Table):
-        return held
-    return DenseTable(np.asarray(table))
+def _table_held_by(table: Any) -> Table | None:
+    """A table itself, or that of a variable or layer."""
+    if isinstance(table, np.ndarray):
+        return None
+    held = table if isinstance(table, Table) else getattr(table, "table", None)
+    return held if isinstance(held, Table) else None
 
 
 def one_hot(ids: ArrayLike, num_classes: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
@@ -182,12 +199,12 @@ class IndexedSlices:
     """
 
     def __init__(self, values: NDArray[Any], indices: NDArray[Any], dense_shape: tuple[int, ...]) -> None:
-        self.values = values
-        self.indices = indices
+        self.values = np.asarray(values)
+        self.indices = np.asarray(indices)
         self.dense_shape = tuple(dense_shape)
-        if np.ndim(indices) != 1 or np.shape(values) != (*np.shape(indices), *self.dense_shape[1:]):
+        if self.indices.ndim != 1 or self.values.shape != (*self.indices.shape, *self.dense_shape[1:]):
             raise ValueError(
-                f"values of shape {np.shape(values)} and indices of shape {np.shape(indices)} "
+                f"values of shape {self.values.shape} and indices of shape {self.indices.shape} "
                 f"are not rows of an array of shape {self.dense_shape}"
             )
 
@@ -201,8 +218,14 @@ class IndexedSlices:
         return self.values.dtype
 
     def to_dense(self) -> NDArray[Any]:
-        """The larger array. Values of the same row are added up."""
-        return scatter_add(np.zeros(self.dense_shape, self.values.dtype), self.indices, self.values)
+        """The larger array. Values of the same row are added up, in float64 if they are, else in float32."""
+        return scatter_add(np.zeros(self.dense_shape, _sum_dtype(self.values)), self.indices, self.values)
+
+    def summed(self) -> IndexedSlices:
+        """The same with ascending indices, each once; itself where they are so already."""
+        if np.all(self.indices[1:] > self.indices[:-1]):
+            return self
+        return embedding_gradient(self.indices, self.values, self.dense_shape[0])
 
     def __add__(self, other: IndexedSlices) -> IndexedSlices:
         """The sum of two gradients of the same array, each row once."""
@@ -254,15 +277,20 @@ def embedding_gradient(ids: ArrayLike, upstream: ArrayLike, input_dim: int) -> I
     """
     ids = as_ids(ids)
     upstream = np.asarray(upstream)
-    if upstream.dtype.kind not in "fiu" and upstream.dtype.name != "bfloat16":
-        raise TypeError(f"upstream must be floats, got dtype {upstream.dtype}")
+    dtype = _sum_dtype(upstream)
     if upstream.shape[: ids.ndim] != ids.shape:
         raise ValueError(
             f"upstream of shape {upstream.shape} does not begin with the shape of ids {ids.shape}"
         )
-    dtype = np.float64 if upstream.dtype.kind == "f" and upstream.dtype.itemsize > 4 else np.float32
     indices, sums = sum_rows(ids, np.require(upstream, dtype, ["C", "A"]), input_dim)
     return IndexedSlices(sums, indices, (input_dim, *sums.shape[1:]))
+
+
+def _sum_dtype(values: NDArray[Any]) -> type[np.floating[Any]]:
+    """What values are added up in: never in halves."""
+    if values.dtype.kind not in "fiu" and values.dtype.name != "bfloat16":
+        raise TypeError(f"upstream must be floats, got dtype {values.dtype}")
+    return np.float64 if values.dtype.kind == "f" and values.dtype.itemsize > 4 else np.float32
 
 
 def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
@@ -289,7 +317,8 @@ def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
     -----
     A row's updates are added in the order in which they appear, as ``np.add.at`` does; each row is
     the work of one thread, so the result has the same bits for any number of threads. A lookup that
-    runs meanwhile in another thread may see a row half added.
+    runs meanwhile in another thread may see a row half added, and of two additions (or an addition and
+    an `assign`) at the same time one may be lost: keep those apart.
 
     Examples
     --------
@@ -299,18 +328,22 @@ def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
            [ 0.,  0.]])
     """
     ids = as_ids(ids)
-    if not isinstance(table, np.ndarray) and not isinstance(getattr(table, "table", None), Table):
+    rows = DenseTable(table) if isinstance(table, np.ndarray) else _table_held_by(table)
+    if rows is None:
         raise TypeError(
             f"scatter_add works in place, on an ndarray or a Variable, not on {type(table).__name__}"
         )
-    rows = _table_of(table)
+    dtype = rows.array.dtype
+    if dtype not in (np.float32, np.float64) or not dtype.isnative:
+        name = getattr(table, "dtype", dtype)
+        raise TypeError(f"rows can be added up in float32 and float64 in place, not in a table of {name}")
     updates = np.asarray(updates)
-    if not np.can_cast(updates.dtype, rows.array.dtype, "same_kind") and updates.dtype.name != "bfloat16":
-        raise TypeError(f"updates of dtype {updates.dtype} cannot be added to a table of {rows.array.dtype}")
+    if not np.can_cast(updates.dtype, dtype, "same_kind") and updates.dtype.name != "bfloat16":
+        raise TypeError(f"updates of dtype {updates.dtype} cannot be added to a table of {dtype}")
     shape = (*ids.shape, *rows.shape[1:])
     try:
         updates = np.broadcast_to(updates, shape)
     except ValueError:
         raise ValueError(f"updates of shape {updates.shape} do not fit ids and rows: {shape}") from None
-    rows.accumulate(ids, np.require(updates, rows.array.dtype, ["C", "A"]))
+    rows.accumulate(ids, np.require(updates, dtype, ["C", "A"]))
     return table

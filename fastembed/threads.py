@@ -26,12 +26,32 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastembed._team import openmp as _openmp
-from fastembed._team import set_policy
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import _GeneratorContextManager
+
+
+@contextlib.contextmanager
+def _short_spins() -> Iterator[None]:
+    """Have libgomp's idle workers go to sleep early, if it is loaded inside.
+
+    libgomp reads these variables when it is loaded, and by default lets an idle worker spin for
+    milliseconds: a batch on two threads then took 5.5 ms instead of 0.1 ms when calls came every 10 ms
+    (docs/decisions.md, "Workers spin for a short while"). What the user has set stays.
+    """
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
+with _short_spins():
+    from fastembed._team import openmp as _openmp
+    from fastembed._team import set_policy
 
 __all__ = ["explain", "get_num_threads", "num_threads", "set_num_threads"]
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from fastembed import initializers
 from fastembed._memory import copy as copied
-from fastembed.dtypes import as_dtype, standardize_dtype, widen_bfloat16
+from fastembed.dtypes import as_dtype, standardize_dtype, stored_dtype, widen_bfloat16
+from fastembed.locks import Lock
 from fastembed.names import automatic_name, checked_name
 from fastembed.ops import IndexedSlices
 from fastembed.tables import DenseTable
@@ -25,8 +27,8 @@ class Variable(NDArrayOperatorsMixin):
 
     Parameters
     ----------
-    initializer : array_like or callable
-        The first value, copied; or what makes it: ``initializer(shape, dtype=dtype)``.
+    initializer : array_like, callable or str
+        The first value, copied; or what makes it: ``initializer(shape, dtype=dtype)``, or its name.
     shape : tuple of int, optional
         Needed with a callable, otherwise the value's.
     dtype : str, optional
@@ -49,7 +51,7 @@ class Variable(NDArrayOperatorsMixin):
     Arithmetic and NumPy functions take a variable for its value and give arrays. `numpy` copies;
     ``np.asarray(variable)`` and `value` are read-only views, which go on showing the old value after
     `assign`, because that swaps the memory: a lookup in another thread sees the old value or the new
-    one, never a mixture.
+    one, never a mixture. Any number of threads may read, assign and add gradients at the same time.
 
     Examples
     --------
@@ -73,6 +75,8 @@ class Variable(NDArrayOperatorsMixin):
         constraint: Callable[..., Any] | None = None,
     ) -> None:
         checked_name(name)
+        if isinstance(initializer, str):
+            initializer = initializers.get(initializer)
         if callable(initializer):
             if shape is None:
                 raise ValueError("a variable that is made by an initializer needs a shape")
@@ -86,8 +90,9 @@ class Variable(NDArrayOperatorsMixin):
             raise ValueError(
                 f"a value of shape {values.shape} was given for a variable of shape {tuple(shape)}"
             )
-        self._memory = copied(values)
-        self._tables: dict[str, DenseTable] = {}
+        self._memory = _owned(values, self._dtype)
+        self._tables: dict[bool, DenseTable] = {}  # by whether their rows are of ml_dtypes
+        self._lock = Lock()  # for whatever changes the value or the gradient, or depends on both of two reads
         self.trainable = trainable
         self.name = name or automatic_name("variable")
         self.path = path or self.name
@@ -105,7 +110,7 @@ class Variable(NDArrayOperatorsMixin):
         if getattr(words, "dtype", None) != np.uint16:
             raise TypeError(f"bfloat16 words are uint16, got {getattr(words, 'dtype', type(words).__name__)}")
         variable = cls(np.zeros(0, np.float32), dtype="bfloat16", **kwargs)
-        variable._memory = copied(words)
+        variable._memory = _owned(words, "bfloat16")
         return variable
 
     # --- What it holds ----------------------------------------------------------------------------
@@ -149,12 +154,14 @@ class Variable(NDArrayOperatorsMixin):
 
         Parameters
         ----------
-        dtype : {"float32", "bfloat16"}
-            For a bfloat16 variable: the dtype of the rows that the table returns.
+        dtype : str, default "float32"
+            Of a bfloat16 variable, ``"bfloat16"`` asks for rows of ml_dtypes' type instead of float32.
         """
-        if dtype not in self._tables:
-            self._tables[dtype] = DenseTable(self._memory, self._dtype, dtype)
-        return self._tables[dtype]
+        narrow = dtype == self._dtype == "bfloat16"
+        with self._lock:
+            if narrow not in self._tables:
+                self._tables[narrow] = DenseTable(self._memory, self._dtype, dtype, writable=True)
+            return self._tables[narrow]
 
     @property
     def table(self) -> DenseTable:
@@ -176,6 +183,11 @@ class Variable(NDArrayOperatorsMixin):
         TypeError, ValueError
             If shape or numbers do not fit; the variable is then unchanged.
         """
+        self._swap(self._as_memory(value))
+        return self.value
+
+    def _as_memory(self, value: ArrayLike) -> NDArray[Any]:
+        """``value`` as memory that `_swap` can take: everything that may fail happens here."""
         values = as_dtype(value.value if isinstance(value, Variable) else value, self._dtype)
         if values.shape != self.shape:
             raise ValueError(
@@ -183,44 +195,67 @@ class Variable(NDArrayOperatorsMixin):
                 f"`variable.assign(value)` must match. variable.shape={self.shape}, "
                 f"Received: value.shape={values.shape}. Target variable: {self}"
             )
-        memory = copied(values)
-        for table in self._tables.values():
-            table.replace(memory)
-        self._memory = memory
-        return self.value
+        return _owned(values, self._dtype)
+
+    def _swap(self, memory: NDArray[Any]) -> None:
+        """Make ``memory`` the variable's."""
+        with self._lock:
+            for table in self._tables.values():
+                table.replace(memory)
+            self._memory = memory
 
     def assign_add(self, value: ArrayLike) -> NDArray[Any]:
-        """Add ``value``, broadcast to the variable's shape; return the new value as a read-only view."""
-        return self.assign(np.add(self.value, value))
+        """Add ``value``, broadcast to the variable's shape; return the new value as a read-only view.
+
+        In the variable's dtype (bfloat16 in float32), as Keras does.
+        """
+        with self._lock:
+            return self.assign(self.value + self._as_term(value))
 
     def assign_sub(self, value: ArrayLike) -> NDArray[Any]:
-        """Subtract ``value``, broadcast to the variable's shape; return the new value as a read-only view."""
-        return self.assign(np.subtract(self.value, value))
+        """Subtract ``value``, broadcast to the variable's shape; see `assign_add`."""
+        with self._lock:
+            return self.assign(self.value - self._as_term(value))
+
+    def _as_term(self, value: ArrayLike) -> NDArray[Any]:
+        return as_dtype(value, "float32" if self._dtype == "bfloat16" else self._dtype)
 
     def add_gradient(self, gradient: ArrayLike | IndexedSlices) -> None:
-        """Add to `gradient`.
+        """Add to `gradient`. Several threads may.
 
         Parameters
         ----------
         gradient : IndexedSlices or array_like of the variable's shape
-            The sum of a sparse and a dense gradient is dense.
+            Rows that slices name twice are added up first; slices whose rows ascend are kept as they
+            are and must not be changed afterwards. The sum of a sparse and a dense gradient is dense.
 
         Raises
         ------
         ValueError
             If its shape is not the variable's.
+
+        Examples
+        --------
+        >>> variable = Variable([1.0, 2.0])
+        >>> variable.add_gradient([0.5, 0.0])
+        >>> variable.add_gradient([1.0, 1.0])
+        >>> variable.gradient
+        array([1.5, 1. ])
         """
-        if not isinstance(gradient, IndexedSlices):
+        if isinstance(gradient, IndexedSlices):
+            gradient, shape = gradient.summed(), gradient.dense_shape
+        else:
             gradient = np.array(gradient)  # what is kept is nobody else's
-        shape = gradient.dense_shape if isinstance(gradient, IndexedSlices) else gradient.shape
+            shape = gradient.shape
         if shape != self.shape:
             raise ValueError(f"a gradient of shape {shape} was given for the variable {self}")
-        if self.gradient is None:
-            self.gradient = gradient
-        elif isinstance(self.gradient, IndexedSlices) and isinstance(gradient, IndexedSlices):
-            self.gradient = self.gradient + gradient
-        else:
-            self.gradient = _dense(self.gradient) + _dense(gradient)
+        with self._lock:
+            if self.gradient is None:
+                self.gradient = gradient
+            elif isinstance(self.gradient, IndexedSlices) and isinstance(gradient, IndexedSlices):
+                self.gradient = self.gradient + gradient
+            else:
+                self.gradient = _dense(self.gradient) + _dense(gradient)
 
     def clear_gradient(self) -> None:
         """Forget the gradient."""
@@ -243,6 +278,12 @@ class Variable(NDArrayOperatorsMixin):
     def __bool__(self) -> bool:
         raise TypeError("a variable has no truth value; ask for that of variable.value")
 
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
     # NDArrayOperatorsMixin compares element by element, as arrays do; a variable is itself in sets and dicts.
     __hash__ = object.__hash__
 
@@ -250,10 +291,17 @@ class Variable(NDArrayOperatorsMixin):
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tables": {}, "_memory": np.asarray(self._memory)}
+        return {**self.__dict__, "_tables": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _memory=copied(state["_memory"]))
+        self.__dict__.update(state, _memory=_owned(state["_memory"], state["_dtype"]))
+
+
+def _owned(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """A copy in memory of our own, which arrays cannot write to: only a variable's tables can."""
+    memory = copied(values, stored_dtype(dtype))
+    memory.flags.writeable = False
+    return memory
 
 
 def _dtype_of_python(value: Any) -> str | None:

@@ -12,7 +12,6 @@ from _numpy cimport new_array
 
 cdef extern from "memory.h" nogil:
     void* fe_allocate(size_t nbytes)
-    enum: FE_HUGE_PAGE
 
 cnp.import_array()
 

@@ -27,6 +27,9 @@ from _numpy cimport (
 
 from fastembed._team cimport Team, run, team_for
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
 cdef extern from "ids.h" nogil:
     ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
     fe_load fe_loader(Py_ssize_t size, bint is_signed, bint is_swapped)
@@ -56,16 +59,16 @@ cnp.import_array()
 cdef enum:
     # Ids are read, checked and used in blocks of 2 KiB, well inside the first-level cache.
     BLOCK = 256
-    # Longer lookups look for signals (Ctrl-C) after this many bytes of output: some 10 to 30 ms.
+    # Longer lookups look for signals (Ctrl-C) after this many bytes of output: 64 MiB take 10 to 30 ms.
     SIGNAL_BYTES = 64 * 1024 * 1024
-    # Shorter lookups keep the GIL. Giving it up costs little, but getting it back from a busy
-    # thread can take the interpreter's switch interval (5 ms); moving 128 KiB takes some 5 us.
+    # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
+    # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
     GIL_BYTES = 128 * 1024
     # Smaller tables live in the second-level cache, where fetching rows ahead only costs time.
     FETCH_TABLE_BYTES = 1024 * 1024
     # The rows fetched ahead cover this many bytes (FBGEMM's rule), but at most 16 rows.
     FETCH_BYTES = 4096
-    # NumPy's own limit, 32 (1.26) or 64 (2.x), is enforced when the output is made.
+    # Axes that an array can have in any NumPy; what the one that runs allows is _max_dims.
     MAX_DIMS = 64
 
 
@@ -83,6 +86,8 @@ cdef const fe_rows* _choose_rows() except NULL:
 
 
 cdef const fe_rows* _rows = _choose_rows()
+
+cdef int _max_dims = 32 if np.__version__.startswith("1.") else MAX_DIMS
 
 isa = _rows.name.decode()
 
@@ -129,21 +134,26 @@ cdef object _outside_error(Outside outside, cnp.ndarray ids, Py_ssize_t rows):
     if -rows <= row < 0:
         message += (
             f"; negative ids do not count from the end (for the row {row + rows} that Keras 3 would take, "
-            f"look up np.where(ids < 0, ids + {rows}, ids))"
+            f"look up np.where(ids < 0, ids + np.int64({rows}), ids))"
         )
     return IndexError(message)
 
 
 # --- Lookup ---------------------------------------------------------------------------------------
 
+# The memory of a table as the loops take it.
+cdef struct Rows:
+    const char* data
+    Py_ssize_t rows
+    Py_ssize_t row_bytes      # of a stored row
+    Py_ssize_t out_row_bytes  # of a returned row
+    Py_ssize_t ahead          # rows fetched ahead of the one being copied
+    fe_take take
+
+
 cdef struct Lookup:
     Ids ids
-    const char* table
-    Py_ssize_t rows
-    Py_ssize_t row_bytes
-    Py_ssize_t out_row_bytes
-    Py_ssize_t ahead
-    fe_take take
+    Rows table
     char* out
     Py_ssize_t start   # the ids to look up now:
     Py_ssize_t stop    # start <= i < stop
@@ -158,6 +168,7 @@ cdef inline Py_ssize_t _share(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) n
 cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef:
         Lookup* job = <Lookup*>state
+        Rows* table = &job.table
         Py_ssize_t i = job.start + _share(job.stop - job.start, part, parts)
         Py_ssize_t stop = job.start + _share(job.stop - job.start, part + 1, parts)
         Py_ssize_t n, bad
@@ -166,32 +177,33 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
     while i < stop:
         n = min(<Py_ssize_t>BLOCK, stop - i)
         job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, n, block)
-        bad = fe_first_outside(block, n, job.rows)
+        bad = fe_first_outside(block, n, table.rows)
         if bad < n:
             job.outside[part].position = i + bad
             job.outside[part].id = block[bad]
             return
-        job.take(job.out + i * job.out_row_bytes, job.table, job.row_bytes, block, n, job.ahead)
+        table.take(job.out + i * table.out_row_bytes, table.data, table.row_bytes, block, n, table.ahead)
         i += n
 
 
 cdef Outside _take(Lookup* job) except *:
     """Do the whole lookup; return the first id outside the table."""
     cdef:
-        Py_ssize_t n = job.ids.n, nbytes = n * (8 + job.row_bytes + job.out_row_bytes), part, step
+        # No overflow: the output is there, and rows are at most twice as wide in it as in the table.
+        Py_ssize_t n = job.ids.n, nbytes = n * (job.table.row_bytes + job.table.out_row_bytes), part, step
         Team team = team_for(nbytes, n)
         Outside first
         Outside* outside
     first.position = -1
     job.start, job.stop, job.outside = 0, n, &first
-    if team.parts == 1 and nbytes < GIL_BYTES:
+    if team.parts == 1 and nbytes < GIL_BYTES and n < GIL_BYTES:
         run(_take_part, job, team)
         return first
     outside = <Outside*>malloc(team.parts * sizeof(Outside))
     if outside is NULL:
         raise MemoryError("no memory for a lookup's bookkeeping")
     job.outside = outside
-    step = max(BLOCK * team.parts, SIGNAL_BYTES // max(<Py_ssize_t>1, job.out_row_bytes))
+    step = max(team.parts, SIGNAL_BYTES // max(<Py_ssize_t>1, job.table.out_row_bytes))
     try:
         while job.start < n and first.position < 0:
             job.stop = min(n, job.start + step)
@@ -230,8 +242,131 @@ cdef bint _may_share_memory(cnp.ndarray array, const char* start, const char* en
     return _overlap(low, high, start, end)
 
 
+cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
+    """An array's memory as a table's, if it can be one."""
+    cdef:
+        Rows table
+        Py_ssize_t dim = 1
+        int axis
+    if array.dtype.hasobject:
+        raise TypeError(f"a table cannot hold Python objects: dtype {array.dtype}")
+    if cnp.PyArray_NDIM(array) < 1:
+        raise ValueError("a table needs an axis of rows, got an array of shape ()")
+    if widen and (cnp.PyArray_TYPE(array) != cnp.NPY_UINT16 or not PyArray_ISNOTSWAPPED(array)):
+        raise TypeError(f"bfloat16 rows are kept as native uint16 words, got dtype {array.dtype}")
+    if not PyArray_IS_C_CONTIGUOUS(array):
+        shape, strides = (<object>array).shape, (<object>array).strides
+        raise ValueError(
+            f"the table must be C-contiguous, got shape {shape} with strides {strides}; "
+            "np.ascontiguousarray(table) makes such a copy, once"
+        )
+    for axis in range(1, cnp.PyArray_NDIM(array)):
+        dim *= cnp.PyArray_DIM(array, axis)
+    table.data = <const char*>cnp.PyArray_DATA(array)
+    table.rows = cnp.PyArray_DIM(array, 0)
+    table.row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
+    table.out_row_bytes = dim * sizeof(float) if widen else table.row_bytes
+    table.take = _rows.widen_bfloat16 if widen else _rows.copy
+    table.ahead = 0
+    if PyArray_NBYTES(array) > FETCH_TABLE_BYTES:
+        table.ahead = min(<Py_ssize_t>16, max(<Py_ssize_t>2, FETCH_BYTES // table.row_bytes))
+    return table
+
+
+cdef cnp.ndarray _look_up(
+    Rows table, cnp.ndarray array, cnp.dtype row_dtype, Ids view, cnp.ndarray ids, cnp.ndarray out
+):
+    """The rows of ``table``, whose memory is that of ``array``, at ``ids``, which ``view`` shows."""
+    cdef:
+        Lookup job
+        Outside outside
+    if out is None:
+        out = _new_output(array, row_dtype, ids)
+    else:
+        _check_out(array, row_dtype, ids, out)
+    job.table, job.ids, job.out = table, view, <char*>cnp.PyArray_DATA(out)
+    outside = _take(&job)
+    if outside.position >= 0:
+        raise _outside_error(outside, ids, table.rows)
+    return out
+
+
+cdef cnp.ndarray _new_output(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids):
+    cdef:
+        cnp.npy_intp dims[2 * MAX_DIMS]
+        int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(array) - 1, axis
+    if ids_ndim + row_ndim > _max_dims:
+        raise ValueError(
+            f"ids of {ids_ndim} dimensions and rows of {row_ndim} exceed the {_max_dims} that NumPy allows"
+        )
+    for axis in range(ids_ndim):
+        dims[axis] = cnp.PyArray_DIM(ids, axis)
+    for axis in range(row_ndim):
+        dims[ids_ndim + axis] = cnp.PyArray_DIM(array, axis + 1)
+    return new_array(row_dtype, ids_ndim + row_ndim, dims, NULL)
+
+
+cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexcept:
+    """Whether an array has the shape of the ids followed by that of a row."""
+    cdef int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(array) - 1, axis
+    if cnp.PyArray_NDIM(out) != ids_ndim + row_ndim:
+        return False
+    for axis in range(ids_ndim):
+        if cnp.PyArray_DIM(out, axis) != cnp.PyArray_DIM(ids, axis):
+            return False
+    for axis in range(row_ndim):
+        if cnp.PyArray_DIM(out, ids_ndim + axis) != cnp.PyArray_DIM(array, axis + 1):
+            return False
+    return True
+
+
+cdef _check_out(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out):
+    # All of this by NumPy's C API: a subclass may say anything of itself in Python.
+    cdef:
+        const char* data = <const char*>cnp.PyArray_DATA(array)
+        const char* start = <const char*>cnp.PyArray_DATA(out)
+        const char* end = start + PyArray_NBYTES(out)
+        bint contiguous = PyArray_IS_C_CONTIGUOUS(out)
+        bint aligned = PyArray_ISALIGNED(out)
+        bint writeable = cnp.PyArray_ISWRITEABLE(out)
+    if not _has_shape(out, ids, array):
+        shape = (<object>ids).shape + (<object>array).shape[1:]
+        raise ValueError(f"out must have shape {shape}, got {(<object>out).shape}")
+    if not (out.dtype is row_dtype or out.dtype == row_dtype):
+        raise ValueError(f"out must have dtype {row_dtype}, got {out.dtype}")
+    if not (contiguous and aligned and writeable):
+        raise ValueError(
+            "out must be C-contiguous, aligned and writable, got "
+            f"c_contiguous={contiguous}, aligned={aligned}, writeable={writeable}"
+        )
+    if start == end:
+        return
+    if _overlap(data, data + PyArray_NBYTES(array), start, end):
+        raise ValueError("out must not overlap the table")
+    if _may_share_memory(ids, start, end):
+        raise ValueError("out must not overlap the ids")
+
+
+cdef _check_arrays(ids, out):
+    if not isinstance(ids, np.ndarray):
+        raise TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
+    if out is not None and not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+
+
+def gather(array, ids, out=None):
+    """Rows of an ndarray at ``ids``: as `Table.gather`, without making a table."""
+    cdef:
+        Ids view
+        cnp.ndarray _opened
+    _check_arrays(ids, out)
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
+    _opened = _open_ids(ids, &view)
+    return _look_up(_rows_of(array, False), array, array.dtype, view, ids, out)
+
+
 @cython.auto_pickle(False)
-@cython.freelist(8)
 cdef class Table:
     """Rows in memory, looked up by id.
 
@@ -241,6 +376,9 @@ cdef class Table:
         Not copied. Any dtype without Python objects.
     widen : bool, default False
         The array holds bfloat16 numbers as uint16 words, and a lookup returns them as float32.
+    writable : bool, optional
+        Whether `accumulate` may write. Default: whether the array is writable. A variable's memory is
+        read-only to arrays and written through its table.
 
     Raises
     ------
@@ -253,56 +391,33 @@ cdef class Table:
         readonly cnp.ndarray array          # the rows as they are stored
         readonly cnp.dtype row_dtype        # of the rows that a lookup returns
         const unsigned char[:, ::1] stored  # (rows, row_bytes): acquired once, keeps the memory exported
-        const char* data                    # its first byte; what follows is beside it for the loops
-        Py_ssize_t rows
-        Py_ssize_t row_bytes                # of a stored row
-        Py_ssize_t out_row_bytes            # of a returned row
-        Py_ssize_t ahead                    # rows fetched ahead of the one being copied
-        fe_take take
+        Rows table                          # the same for the loops
+        bint widen
+        bint writable
 
     def __cinit__(self, *_, **__):
-        self.take, self.row_dtype = _rows.copy, np.dtype(np.uint8)
-        self._open(np.empty((0, 0), np.uint8))  # whatever happens to __init__, there is memory to look at
+        # Whatever happens to __init__, there is memory to look at.
+        self._open(np.empty((0, 0), np.uint8), False, False)
 
-    def __init__(self, array, *, bint widen=False):
+    def __init__(self, array, *, bint widen=False, writable=None):
         if not isinstance(array, np.ndarray):
             raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
-        if array.dtype.hasobject:
-            raise TypeError(f"a table cannot hold Python objects: dtype {array.dtype}")
-        if array.ndim < 1:
-            raise ValueError("a table needs an axis of rows, got an array of shape ()")
-        if widen and (array.dtype != np.uint16 or not array.dtype.isnative):
-            raise TypeError(f"bfloat16 rows are kept as native uint16 words, got dtype {array.dtype}")
-        if not array.flags.c_contiguous:
-            raise ValueError(
-                f"the table must be C-contiguous, got shape {array.shape} with strides {array.strides}; "
-                "np.ascontiguousarray(table) makes such a copy, once"
-            )
-        self.take = _rows.widen_bfloat16 if widen else _rows.copy
-        self.row_dtype = np.dtype(np.float32) if widen else array.dtype
-        self._open(array)
+        self._open(array, widen, array.flags.writeable if writable is None else writable)
 
-    cdef _open(self, cnp.ndarray array):
-        cdef Py_ssize_t rows = cnp.PyArray_DIM(array, 0)
-        cdef Py_ssize_t dim = 1
-        cdef int axis
-        for axis in range(1, cnp.PyArray_NDIM(array)):
-            dim *= cnp.PyArray_DIM(array, axis)
-        row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
-        # Nothing here lets go of the GIL between the first assignment and the last, so that a
-        # lookup from another thread sees the old memory or the new one and nothing in between.
-        if row_bytes:
-            self.stored = (<object>array).reshape(rows, dim).view(np.uint8)
-        else:
-            self.stored = np.empty((rows, 0), np.uint8)
-        self.array = array
-        self.data = <const char*>cnp.PyArray_DATA(array)
-        self.rows = rows
-        self.row_bytes = row_bytes
-        self.out_row_bytes = dim * self.row_dtype.itemsize
-        self.ahead = 0
-        if row_bytes and rows * row_bytes > FETCH_TABLE_BYTES:
-            self.ahead = min(<Py_ssize_t>16, max(<Py_ssize_t>2, FETCH_BYTES // row_bytes))
+    cdef _open(self, cnp.ndarray array, bint widen, bint writable):
+        cdef:
+            Rows table = _rows_of(array, widen)
+            const unsigned char[:, ::1] stored, _old_stored = self.stored
+            cnp.ndarray _old_array = self.array
+            cnp.dtype row_dtype = np.dtype(np.float32) if widen else array.dtype
+        flat = (<object>array).reshape(-1).view(np.uint8) if table.row_bytes else np.empty(0, np.uint8)
+        stored = flat.reshape(table.rows, table.row_bytes)
+        # From here to the end nothing can fail or let go of the GIL (the old memory is released after it),
+        # so a lookup from another thread sees the old table or the new one and nothing in between.
+        if table.rows and table.row_bytes:
+            table.data = <const char*>&stored[0, 0]
+        self.stored, self.array, self.row_dtype = stored, array, row_dtype
+        self.table, self.widen, self.writable = table, widen, writable
 
     @property
     def shape(self):
@@ -310,10 +425,10 @@ cdef class Table:
         return (<object>self.array).shape
 
     def __len__(self):
-        return self.rows
+        return self.table.rows
 
     def __repr__(self):
-        return f"<{type(self).__name__} of {self.rows:,} rows, shape {self.shape}, {self.row_dtype}>"
+        return f"<{type(self).__name__} of {len(self):,} rows, shape {self.shape}, {self.row_dtype}>"
 
     def replace(self, array):
         """Swap the memory for that of ``array``, of the same shape and dtype.
@@ -325,9 +440,7 @@ cdef class Table:
                 f"a table of shape {self.shape} and dtype {self.array.dtype} cannot take over "
                 f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array).__name__)}"
             )
-        if not array.flags.c_contiguous:
-            raise ValueError("the table must be C-contiguous")
-        self._open(array)
+        self._open(array, self.widen, self.writable)
 
     def gather(self, ids, out=None):
         """Rows at ``ids``.
@@ -350,61 +463,17 @@ cdef class Table:
         IndexError
             Naming the first id outside the table; the content of ``out`` is then not specified.
         """
-        if not isinstance(ids, np.ndarray):
-            raise TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
-        if out is not None and not isinstance(out, np.ndarray):
-            raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+        _check_arrays(ids, out)
         return self.lookup(ids, out)
 
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out):
         cdef:
-            Lookup job
-            Outside outside
-            cnp.ndarray _opened = _open_ids(ids, &job.ids)  # may let other threads run: first
-            cnp.ndarray _memory = self.array  # kept until the lookup is done, whoever swaps it meanwhile
-        job.table, job.rows, job.take = self.data, self.rows, self.take
-        job.row_bytes, job.out_row_bytes, job.ahead = self.row_bytes, self.out_row_bytes, self.ahead
-        if out is None:
-            out = self._new_output(ids)
-        else:
-            self._check_out(ids, out)
-        job.out = <char*>cnp.PyArray_DATA(out)
-        outside = _take(&job)
-        if outside.position >= 0:
-            raise _outside_error(outside, ids, job.rows)
-        return out
-
-    cdef cnp.ndarray _new_output(self, cnp.ndarray ids):
-        cdef:
-            cnp.npy_intp dims[2 * MAX_DIMS]
-            int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(self.array) - 1, axis
-        for axis in range(ids_ndim):
-            dims[axis] = cnp.PyArray_DIM(ids, axis)
-        for axis in range(row_ndim):
-            dims[ids_ndim + axis] = cnp.PyArray_DIM(self.array, axis + 1)
-        return new_array(self.row_dtype, ids_ndim + row_ndim, dims, NULL)
-
-    cdef _check_out(self, cnp.ndarray ids, cnp.ndarray out):
-        cdef:
-            const char* start = <const char*>cnp.PyArray_DATA(out)
-            const char* end = start + PyArray_NBYTES(out)
-        shape = (<object>ids).shape + self.shape[1:]
-        if (<object>out).shape != shape:
-            raise ValueError(f"out must have shape {shape}, got {(<object>out).shape}")
-        if out.dtype != self.row_dtype:
-            raise ValueError(f"out must have dtype {self.row_dtype}, got {out.dtype}")
-        flags = (<object>out).flags
-        if not (flags.c_contiguous and flags.aligned and flags.writeable):
-            raise ValueError(
-                "out must be C-contiguous, aligned and writable, got "
-                f"c_contiguous={flags.c_contiguous}, aligned={flags.aligned}, writeable={flags.writeable}"
-            )
-        if start == end:
-            return
-        if _overlap(self.data, self.data + self.rows * self.row_bytes, start, end):
-            raise ValueError("out must not overlap the table")
-        if _may_share_memory(ids, start, end):
-            raise ValueError("out must not overlap the ids")
+            Ids view
+            cnp.ndarray _opened = _open_ids(ids, &view)  # may let other threads run: first
+            # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
+            Rows table = self.table
+            cnp.ndarray array = self.array
+        return _look_up(table, array, self.row_dtype, view, ids, out)
 
     def accumulate(self, ids, values):
         """Add ``values[i]`` to the row ``ids[i]``, in place.
@@ -425,16 +494,19 @@ cdef class Table:
         """
         cdef:
             Addition job
-            cnp.ndarray memory = self.array  # kept until the addition is done, whoever swaps it meanwhile
-            char* target = <char*>self.data
-        if not (<object>memory).flags.writeable:
+            # The array keeps this memory until the addition is done, whoever swaps it meanwhile.
+            Rows table = self.table
+            cnp.ndarray array = self.array
+        if not self.writable:
             raise ValueError("the table is read-only")
-        _check_values(memory.dtype, ids, values, self.shape[1:])
-        if _may_share_memory(values, self.data, self.data + self.rows * self.row_bytes):
+        if not PyArray_ISALIGNED(array):
+            raise ValueError("the table is not aligned to its dtype, so nothing can be added to it in place")
+        _check_values(array.dtype, ids, values, array)
+        if _may_share_memory(values, table.data, table.data + PyArray_NBYTES(array)):
             values = values.copy()
-        _sort_ids(&job, ids, self.rows)
+        _sort_ids(&job, ids, table.rows)
         try:
-            _add(&job, target, values)
+            _add(&job, <char*>table.data, values)
         finally:
             free(job.memory)
 
@@ -452,16 +524,18 @@ cdef struct Addition:
     const char* values
 
 
-cdef _check_values(cnp.dtype dtype, ids, values, tuple row_shape):
+cdef _check_values(cnp.dtype dtype, ids, values, cnp.ndarray array):
+    """Whether rows of ``array`` can have ``values`` added at ``ids``. By the C API: see _check_out."""
     if not isinstance(ids, np.ndarray):
         raise TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
-    if not isinstance(values, np.ndarray) or values.dtype != dtype:
+    if type(values) is not np.ndarray or values.dtype != dtype:
         given = getattr(values, "dtype", type(values).__name__)
         raise TypeError(f"values must be an array of {dtype}, got {given}")
     if dtype not in (np.float32, np.float64) or not dtype.isnative:
         raise TypeError(f"rows can be added up in float32 and float64, not in {dtype}")
-    if values.shape != ids.shape + row_shape:
-        raise ValueError(f"values must have shape {ids.shape + row_shape}, got {values.shape}")
+    if not _has_shape(values, ids, array):
+        shape = ids.shape + (<object>array).shape[1:]
+        raise ValueError(f"values must have shape {shape}, got {values.shape}")
     if not (values.flags.c_contiguous and values.flags.aligned):
         raise ValueError("values must be C-contiguous and aligned")
 
@@ -474,7 +548,9 @@ cdef _sort_ids(Addition* job, cnp.ndarray ids, Py_ssize_t rows):
         Py_ssize_t n = view.n, i = 0, j, size, bad
         uint64_t block[BLOCK]
         Outside outside
-        fe_entry* entries = <fe_entry*>malloc(max(<Py_ssize_t>1, 2 * n) * sizeof(fe_entry))
+        fe_entry* entries = NULL
+    if n <= PY_SSIZE_T_MAX // <Py_ssize_t>(2 * sizeof(fe_entry)):
+        entries = <fe_entry*>malloc(max(<Py_ssize_t>1, 2 * n) * sizeof(fe_entry))
     if entries is NULL:
         raise MemoryError(f"no memory to sort {n:,} ids")
     job.memory, job.entries, job.n = entries, entries, n
@@ -566,22 +642,24 @@ def sum_rows(ids, values, Py_ssize_t rows):
     if not isinstance(values, np.ndarray):
         raise TypeError(f"values must be an array, got {type(values).__name__}")
     row_shape = values.shape[getattr(ids, "ndim", 0):]
-    _check_values(values.dtype, ids, values, row_shape)
+    _check_values(values.dtype, ids, values, np.empty((0, *row_shape), np.uint8))
     _sort_ids(&job, ids, rows)
     try:
-        for i in range(job.n):
-            unique += i == 0 or job.entries[i].row != job.entries[i - 1].row
+        with nogil:
+            for i in range(job.n):
+                unique += i == 0 or job.entries[i].row != job.entries[i - 1].row
         indices = np.empty(unique, np.int64)
         sums = np.zeros((unique, *row_shape), values.dtype)
         found = indices
         unique = -1
-        for i in range(job.n):  # from here on an entry's row is its row in sums
-            row = job.entries[i].row
-            if i == 0 or row != last:
-                unique += 1
-                found[unique] = row
-            last = row
-            job.entries[i].row = unique
+        with nogil:
+            for i in range(job.n):  # from here on an entry's row is its row in sums
+                row = job.entries[i].row
+                if i == 0 or row != last:
+                    unique += 1
+                    found[unique] = row
+                last = row
+                job.entries[i].row = unique
         _add(&job, cnp.PyArray_BYTES(sums), values)
     finally:
         free(job.memory)
@@ -604,10 +682,22 @@ def add_detours(Py_ssize_t change):
 cdef class TableCall:
     """Base of callables that turn ids into rows.
 
-    Where ``_table`` is set, a call with one plain array of integers is answered by that table in
-    one C call. Every other call goes to the ``_call`` of the subclass.
+    Once `_answer_with` has named a table, a call with one plain array of integers is answered by that
+    table in one C call. Every other call goes to the ``_call`` of the subclass.
     """
-    cdef public Table _table
+    cdef:
+        readonly Table _table     # which answers alone, or None
+        readonly size_t _changes  # how often that was called into question
+
+    def _reconsider(self):
+        """Something changed: let no table answer alone until `_answer_with` names one."""
+        self._table = None
+        self._changes += 1
+
+    def _answer_with(self, Table table, size_t changes):
+        """Let ``table`` (or none) answer alone, unless something changed since ``_changes`` was read."""
+        if changes == self._changes:
+            self._table = table
 
     def __call__(self, *args, **kwargs):
         cdef Table table = self._table

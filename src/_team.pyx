@@ -11,23 +11,22 @@ cdef extern from "team.h" nogil:
     enum: FE_OPENMP
     int omp_get_num_threads()
     int omp_get_thread_num()
-    int fe_last_team
-    int fe_team_lost
+    int fe_last_team()
+    int fe_team_lost()
     int fe_watch_forks()
     void fe_note_team(int size)
 
 openmp = bool(FE_OPENMP)
 
-# Below this many bytes moved a call stays on its own thread. Waking a spinning libgomp worker costs
-# about 1.5 us and a sleeping one 50 us; one thread copies 256 KiB in some 20 us
-# (docs/decisions.md, "Serial below 256 KiB"). Tests set it to zero.
+# Below this many bytes moved a call stays on its own thread (docs/decisions.md, "Serial below 256 KiB").
+# Tests set it to zero.
 cdef Py_ssize_t _serial_bytes = 256 * 1024
 
 cdef enum:
     # Work is cut into up to this many parts a thread, and a thread that is done takes the next part: one
     # that another process keeps off its core then holds up one part, not its whole share ...
     PARTS_A_THREAD = 8
-    # ... but not into parts so small that taking one (some 50 ns) shows.
+    # ... but not into parts so small that taking one, an atomic addition, shows.
     PART_BYTES = 64 * 1024
 
 cdef object _policy = None
@@ -36,7 +35,7 @@ cdef object _policy = None
 cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *:
     cdef Team team
     team.threads, team.parts = 1, 1
-    if nbytes < _serial_bytes or pieces < 2 or not FE_OPENMP or fe_team_lost or _policy is None:
+    if nbytes < _serial_bytes or pieces < 2 or not FE_OPENMP or fe_team_lost() or _policy is None:
         return team
     team.threads = <int>min(max(1, <Py_ssize_t>_policy()), pieces)
     if team.threads > 1:
@@ -47,7 +46,7 @@ cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *:
 
 cdef void run(job_t job, void* state, Team team) noexcept nogil:
     cdef Py_ssize_t part
-    if team.threads <= 1 or fe_team_lost:
+    if team.threads <= 1 or fe_team_lost():
         for part in range(team.parts):
             job(state, part, team.parts)
         fe_note_team(1)
@@ -79,7 +78,7 @@ def set_serial_bytes(Py_ssize_t nbytes):
 
 def last_team():
     """Threads that the last call from this thread really used."""
-    return fe_last_team
+    return fe_last_team()
 
 
 if fe_watch_forks():

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <stdlib.h>
-#include <sys/mman.h>
+#if defined(__linux__)
+  #include <sys/mman.h>
+#endif
 
 enum { FE_CACHE_LINE = 64, FE_HUGE_PAGE = 2 * 1024 * 1024 };
 

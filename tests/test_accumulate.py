@@ -146,10 +146,12 @@ def _frozen():
     [
         (np.zeros((3, 2)), np.zeros((2, 3)), ValueError, "do not fit"),
         (np.zeros((3, 2)), np.zeros((2, 2), complex), TypeError, "complex128 cannot be added"),
-        (np.zeros((3, 2), int), np.zeros((2, 2)), TypeError, "cannot be added"),
+        (np.zeros((3, 2), int), np.zeros((2, 2)), TypeError, "not in a table of int64"),
         (np.zeros((3, 2), "f2"), np.zeros((2, 2), "f2"), TypeError, "float32 and float64"),
         (np.zeros((3, 2), ">f4"), np.zeros((2, 2), "f4"), TypeError, "float32 and float64"),
         (np.zeros((3, 4))[:, ::2], np.zeros((2, 2)), ValueError, "C-contiguous"),
+        (np.zeros(25, "u1")[1:].view("f4").reshape(3, 2), np.zeros((2, 2)), ValueError, "not aligned"),
+        (Variable(np.zeros((3, 2)), dtype="bfloat16"), np.zeros((2, 2)), TypeError, "table of bfloat16"),
         (_frozen(), np.zeros((2, 2)), ValueError, "read-only"),
         ([[0.0, 0.0]] * 3, np.zeros((2, 2)), TypeError, "in place, on an ndarray or a Variable, not on list"),
     ],
@@ -170,6 +172,15 @@ def test_gradient_says_what_does_not_fit():
         ops.embedding_gradient([], np.zeros((0, 2)), -1)
     with pytest.raises(TypeError, match="values must be an array of float32"):
         _rows.Table(np.zeros((2, 2), "f4")).accumulate(np.array([0]), np.zeros((1, 2)))
+
+
+def test_more_ids_than_can_be_sorted():
+    """Rows of no width: ids that cost no memory, as many as one likes."""
+    ids = np.broadcast_to(np.int8(0), (2**59,))
+    with pytest.raises(MemoryError):
+        ops.scatter_add(np.zeros((3, 0)), ids, np.zeros((2**59, 0)))
+    with pytest.raises(MemoryError):
+        ops.embedding_gradient(ids, np.zeros((2**59, 0), "f4"), 1)
 
 
 def test_indexed_slices():
@@ -214,12 +225,25 @@ def test_ids_changed_meanwhile_never_write_outside_the_table():
     assert table.sum() == (100 - errors) * ids.size * 16  # all of a call or nothing of it
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int8", "uint8", "int32"])
+@given(st.data(), THREADS)
+def test_embedding_equals_one_hot_then_dense_for_every_dtype(dtype, data, threads):
+    """Tables of any dtype, small enough to be exact in float32, which Dense then computes in."""
+    rows, dim = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 40))
+    values = data.draw(hnp.arrays("f4", (rows, dim), elements=st.integers(0, 100).map(float)))
+    ids = data.draw(ids_below(rows))
+    embedding = layers.Embedding.from_variable(Variable(values, dtype=dtype), dtype="float32")
+    dense = layers.Dense(dim, use_bias=False, weights=[values])
+    with fastembed.num_threads(threads):
+        np.testing.assert_array_equal(embedding(ids), dense(ops.one_hot(ids, rows)))
+
+
 @given(additions(), THREADS)
 def test_embedding_equals_one_hot_then_dense_forward_and_backward(addition, threads):
     rows, ids, upstream = addition
-    upstream = upstream.astype("f4")
-    embedding = layers.Embedding(rows, upstream.shape[-1])
-    dense = layers.Dense(upstream.shape[-1], use_bias=False)
+    dtype = str(upstream.dtype)
+    embedding = layers.Embedding(rows, upstream.shape[-1], dtype=dtype)
+    dense = layers.Dense(upstream.shape[-1], use_bias=False, dtype=dtype)
     dense.build((None, rows))
     embedding.build()
     dense.set_weights(embedding.get_weights())

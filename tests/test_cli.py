@@ -104,7 +104,13 @@ def test_info(capsys):
         (["lookup", H5, "--ids", "1.0"], "an id is a whole number, not '1.0'"),
         (["lookup", H5, "--ids", ""], "no ids: give --ids 3,1,4"),
         (["lookup", H5, "--ids", str(2**64)], "the id 18446744073709551616 is larger than any table"),
-        (["lookup", H5, "--ids", "1", "--out", "/no such folder/rows.npy"], "No such file or directory"),
+        (
+            ["lookup", H5, "--ids", "1", "--out", "/no such folder/rows.npy"],
+            "there is no folder '/no such folder'",
+        ),
+        (["lookup", H5, "--ids", "1", "--out", "/"], "Is a directory"),
+        (["lookup", H5, "--ids", "1_0"], "an id is a whole number, not '1_0'"),
+        (["lookup", H5, "--ids", "９"], "an id is a whole number, not "),
         (["dance"], "invalid choice: 'dance'"),
         ([], "the following arguments are required: COMMAND"),
     ],
@@ -155,6 +161,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, capsys):
     assert main(["lookup", H5, "--ids", "1", "--out", str(path)]) == 2
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["rows.npy"]
+
+
+def test_out_writes_to_pipes_and_through_links(tmp_path, table):
+    target, link = tmp_path / "target.npy", tmp_path / "link.npy"
+    link.symlink_to(target)
+    assert main(["lookup", H5, "--ids", "1", "--out", str(link)]) == 0
+    assert link.is_symlink()
+    np.testing.assert_array_equal(np.load(target), table[[1]])
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = subprocess.Popen([sys.executable, "-m", "fastembed", "lookup", H5, "--ids", "1", "--out", pipe])
+    assert len(pipe.read_text().split()) == table.shape[1]
+    assert writer.wait(timeout=60) == 0
+    assert pipe.is_fifo()
 
 
 def test_demo_needs_h5py():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 import fastembed
-from fastembed import Variable, initializers, layers, ops, regularizers
+from fastembed import Variable, initializers, layers, ops, regularizers, variable
 from fastembed import backend as K
 from fastembed.names import snake_case
 
@@ -75,6 +76,104 @@ def test_says_what_no_layer_takes(arguments, error, message):
         Scale(**arguments)
 
 
+def test_a_layer_of_keras_1_that_names_its_weights_itself():
+    class Old(layers.Layer):
+        def build(self, input_shape):
+            self.W = initializers.get("ones")((input_shape[-1], 2), dtype="float32")
+            self.W = Variable(self.W, name="W")
+            self.trainable_weights = [self.W]
+
+        def call(self, x, mask=None):
+            return K.dot(x, self.W)
+
+    layer = Old()
+    assert layer(np.ones((1, 3), "f4")).tolist() == [[3, 3]]
+    assert [w.name for w in layer.trainable_weights] == ["W"]
+
+
+def test_finds_what_lists_tuples_and_dicts_hold():
+    class Towers(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.blocks = [layers.Embedding(3, 2), (layers.Embedding(4, 2), {"deep": layers.Embedding(5, 2)})]
+            self.own = {"scale": Variable([1.0], name="scale")}
+            self.parent = self  # a circle
+
+        def call(self, inputs):
+            return sum(block(inputs) for block in self.blocks[:1])
+
+    towers = Towers()
+    towers.blocks[0].build()
+    assert [w.shape for w in towers.weights] == [(1,), (3, 2)]
+    towers.blocks.append(Scale())  # also what comes later
+    towers.blocks[2](np.ones(2))
+    assert [w.shape for w in towers.weights] == [(1,), (3, 2), (2,)]
+    towers.trainable = False
+    assert not towers.blocks[0].trainable
+    del towers.blocks
+    assert [w.shape for w in towers.weights] == [(1,)]
+
+
+def test_a_variable_is_tracked_only_where_it_could_be_set_and_as_long():
+    layer = layers.Embedding(2, 2, weights=np.zeros((2, 2)))
+    with pytest.raises(AttributeError):
+        layer.embeddings = Variable([1.0])
+    assert len(layer.weights) == 1
+    layer.extra = Variable([1.0])
+    assert len(layer.weights) == 2
+    del layer.extra
+    assert len(layer.weights) == 1
+
+
+def test_threads_that_call_a_new_layer_build_it_once():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            layer = layers.Embedding(4, 2)
+            threads = [threading.Thread(target=layer, args=[np.array([1])]) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(layer.weights) == 1
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_weights_that_do_not_fit_are_said_at_every_call():
+    layer = Scale(weights=[np.full(5, 7.0)])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"weight shape \(3,\) is not compatible"):
+            layer(np.ones((2, 3), "f4"))
+    assert layer.weights == []
+    layer = Scale(weights=[np.full(5, 7.0)])
+    assert layer(np.ones((1, 5), "f4")).tolist() == [[7.0] * 5]
+
+
+def test_a_subclass_of_embedding_with_weights_of_its_own():
+    class Shifted(layers.Embedding):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.shift = self.add_weight(shape=(self.output_dim,), initializer="ones", name="shift")
+
+        def call(self, inputs):
+            return super().call(inputs) + self.shift
+
+    for layer in (Shifted(2, 1, weights=[[1.0], [2.0]]), Shifted(2, 1, "zeros")):
+        for _ in range(2):
+            assert layer(np.array([1])).shape == (1, 1)
+        assert [w.name for w in layer.weights] == ["embeddings", "shift"]
+    assert Shifted(2, 1, weights=[[1.0], [2.0]])([1]).tolist() == [[3.0]]
+
+
+def test_inputs_by_name():
+    assert layers.Dense(2)(inputs=np.ones((1, 3), "f4")).shape == (1, 2)
+    layer = layers.Embedding(4, 2)
+    layer(inputs=np.array([1]), training=True)
+    layer.backward(np.ones((1, 2)))
+
+
 def test_built_by_hand_or_by_a_call_it_is_built_once():
     class Child(Scale):
         def build(self, input_shape):
@@ -82,6 +181,7 @@ def test_built_by_hand_or_by_a_call_it_is_built_once():
             self.shift = self.add_weight(shape=(input_shape[-1],), name="shift")
 
     layer = Child(weights=[[2.0, 2.0], [0.0, 0.0]])
+    layer.build((None, 2))
     layer.build((None, 2))
     assert layer.built
     assert layer(np.ones((1, 2), "f4")).tolist() == [[2, 2]]
@@ -181,8 +281,6 @@ def test_trainable_goes_down_and_sorts_weights():
     assert not pair.words.embeddings.trainable
     pair.trainable = True
     assert pair.trainable_weights == everything[:2]
-    with pytest.raises(ValueError, match="Expected `trainable` to be a boolean"):
-        pair.trainable = "yes"
     frozen = layers.Embedding(2, 2, trainable=False)
     frozen.build()
     assert frozen.trainable_weights == []
@@ -210,12 +308,16 @@ def test_get_and_set_weights():
             layer.set_weights(weights)
 
 
-def test_set_weights_is_all_or_nothing():
+def test_set_weights_is_all_or_nothing(monkeypatch):
     dense = layers.Dense(2)
     dense.build((None, 3))
     before = dense.get_weights()
     with pytest.raises(TypeError):
         dense.set_weights([np.ones((3, 2)), np.array(["a", "b"])])
+    copies = iter([variable.copied, None])
+    monkeypatch.setattr(variable, "copied", lambda values: next(copies)(values))  # no memory for the second
+    with pytest.raises(TypeError):
+        dense.set_weights([np.ones((3, 2)), np.ones(2)])
     for old, new in zip(before, dense.get_weights()):
         np.testing.assert_array_equal(old, new)
 
@@ -240,6 +342,12 @@ def test_losses():
     for _ in range(2):  # losses of a call replace those of the last
         layer(np.ones((4, 2), "f4"))
         assert [float(x) for x in layer.losses] == [3.0, 2.0]  # the activity's: 8 / 4
+    plain = layers.Embedding(2, 2)
+    plain(np.array([1]))
+    plain.add_loss(3.0)
+    assert plain.losses == [3.0]
+    plain(np.array([1]))  # the next call forgets it, the short way being closed
+    assert plain.losses == []
     embedding = layers.Embedding(2, 2, weights=np.ones((2, 2)), embeddings_regularizer=regularizers.L2(0.5))
     assert [float(x) for x in embedding.losses] == [2.0]
     embedding.trainable = False
@@ -271,6 +379,62 @@ def test_a_failed_backward_can_be_repeated():
     with pytest.raises(ValueError, match="upstream"):
         layer.backward(np.ones((3, 2)))
     layer.backward(np.ones((2, 2)))
+
+
+def test_a_failed_backward_leaves_no_gradient():
+    dense = layers.Dense(3)
+    x = np.ones((2, 4, 5), "f4")
+    dense(x, training=True)
+    with pytest.raises(ValueError, match=r"the shape of the output, \(2, 4, 3\), got \(4, 6\)"):
+        dense.backward(np.ones((4, 6)))
+    assert dense.kernel.gradient is None
+    x[:] = 0  # what was recorded is a copy
+    dense.backward(np.ones((2, 4, 3)))
+    assert dense.kernel.gradient.tolist() == [[8.0] * 3] * 5
+    assert dense.kernel.gradient.dtype == np.float32
+
+
+def test_a_frozen_dense_collects_no_gradient():
+    dense = layers.Dense(3, trainable=False)
+    dense(np.ones((2, 5), "f4"), training=True)
+    assert dense.backward(np.ones((2, 3))).shape == (2, 5)
+    assert dense.kernel.gradient is None
+    assert dense.bias.gradient is None
+
+
+def test_gradients_of_several_threads_add_up():
+    layer = layers.Embedding(5, 2)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def work():
+        for _ in range(100):
+            layer(np.array([1]), training=True)
+            layer.backward(np.ones((1, 2)))
+            layer.embeddings.assign_add(np.ones((5, 2)))
+
+    try:
+        before = layer([1])
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert layer.embeddings.gradient.values.tolist() == [[400, 400]]
+    np.testing.assert_allclose(layer([1]), before + 400, rtol=1e-6)
+
+
+def test_layers_that_cannot_be_differentiated_record_nothing():
+    pair = Pair()
+    for _ in range(3):
+        pair(np.array([1]), training=True)
+    assert not pair._recorded.__dict__
+    with pytest.raises(RuntimeError, match="defines no backpropagate"):
+        pair.backward(np.ones((1, 4)))
+    for _ in range(3):
+        pair.words.backward(np.ones((1, 4)))
 
 
 def test_recording_is_training_for_code_that_does_not_say():
@@ -385,6 +549,8 @@ def test_embedding_by_position_and_with_weights_of_every_shape():
         ValueError, match=r"weight shape \(3, 2\) is not compatible with provided weight shape \(2, 3\)"
     ):
         layers.Embedding(3, 2, weights=[matrix.T])
+    with pytest.raises(ValueError, match=r"2 weights were given for layer .*, which has one"):
+        layers.Embedding(3, 2, weights=[matrix, matrix])
     layer = layers.Embedding(3, 2, weights=matrix)
     matrix[:] = 0  # copied
     assert layer([2]).tolist() == [[4, 5]]
@@ -400,6 +566,9 @@ def test_dimensions_are_positive_integers(bad):
 def test_dimensions_may_be_numpy_integers():
     layer = layers.Embedding(np.int64(4), np.max([2, 3]))
     json.dumps(layer.get_config())
+    assert layers.Embedding(2, 2, lora_rank=None, quantization_config=None)([1]).shape == (1, 2)
+    with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
+        layers.Embedding(2, 2, lora_rank=4)
     assert layer([3]).shape == (1, 3)
 
 
@@ -414,10 +583,7 @@ def test_embeddings_before_build():
 
 
 def test_default_rows_are_small_and_uniform():
-    table = layers.Embedding(1000, 50).build() or layers.Embedding(
-        1000, 50, initializers.RandomUniform(seed=1)
-    )
-    rows = table(np.arange(1000))
+    rows = layers.Embedding(1000, 50)(np.arange(1000))
     assert rows.dtype == np.float32
     assert (np.abs(rows) <= 0.05).all()
     assert rows.std() == pytest.approx(0.1 / 12**0.5, rel=0.02)
@@ -502,6 +668,8 @@ def test_configs_make_the_layer_again():
     other = layers.Embedding.from_config(json.loads(json.dumps(config)))
     assert other.get_config() == config
     np.testing.assert_array_equal(other([1]), layer([1]))
+    with pytest.raises(ValueError, match="has no name that a config could hold"):
+        layers.Dense(3, activation=lambda x: x).get_config()
     dense = layers.Dense(3, use_bias=False, kernel_regularizer="l1")
     assert layers.Dense.from_config(dense.get_config()).get_config() == dense.get_config()
 
@@ -588,6 +756,15 @@ def test_backend_functions():
 def test_units_are_a_positive_integer(bad):
     with pytest.raises(ValueError, match=r"`units` must be a positive integer\. Received: units="):
         layers.Dense(bad)
+
+
+def test_dense_says_which_inputs_it_takes():
+    dense = layers.Dense(2, name="x")
+    with pytest.raises(ValueError, match="layer 'x' needs inputs of at least one axis"):
+        dense(np.float32(1))
+    dense(np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"whose last axis has length 3, got shape \(1, 4\)"):
+        dense(np.ones((1, 4)))
 
 
 def test_dense_of_integers_is_computed_in_the_layers_dtype():

@@ -42,7 +42,7 @@ def test_import_loads_no_optional_package():
 
 def test_import_starts_no_thread_and_changes_no_environment():
     seen = run(
-        "import json, os, sys, threading, numpy\n"
+        "import ctypes, json, os, sys, threading, numpy\n"
         "def state():\n"
         "    tasks = len(os.listdir('/proc/self/task')) if os.path.isdir('/proc/self/task') else 0\n"
         "    return [dict(os.environ), tasks, threading.active_count(), os.getcwd()]\n"

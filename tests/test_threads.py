@@ -70,6 +70,12 @@ def test_large_calls_do_not():
     assert _team.last_team() == 2
 
 
+@pytest.mark.skipif("FASTEMBED_EXPECT_OPENMP" not in os.environ, reason="nobody said which build this is")
+def test_is_the_build_that_it_should_be():
+    """`make test` says which build it tests, so that it cannot test another by mistake."""
+    assert _team.openmp == (os.environ["FASTEMBED_EXPECT_OPENMP"] == "1")
+
+
 @pytest.mark.skipif(_team.openmp, reason="built with OpenMP")
 @pytest.mark.usefixtures("without_threshold")
 def test_without_openmp_everything_is_serial():
@@ -157,24 +163,21 @@ def test_a_fork_while_another_thread_is_busy():
     assert done.stdout == "fine\n", done.stderr
 
 
-def test_ctrl_c_is_heard_within_a_long_lookup(tmp_path):
-    """The table is zero pages and out is one row written over and over: long, but small."""
+def test_ctrl_c_is_heard_within_a_long_lookup():
+    """Rows of no width are looked up for ever, and cost no memory: only a signal ends this."""
     code = """
-import os, signal, threading, time
+import os, signal, threading
 import numpy as np
 from fastembed import ops
-ids = np.zeros(60_000, np.int64)
-table = np.ones((1, 64 * 1024), np.uint8)
-threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]).start()
-start = time.perf_counter()
+table, ids = np.zeros((1, 0), np.int8), np.broadcast_to(np.int8(0), (2**60,))
+threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
 try:
-    for _ in range(1000):
-        ops.gather(table, ids)
+    ops.gather(table, ids)
 except KeyboardInterrupt:
-    print("interrupted", time.perf_counter() - start < 2, ops.gather(table, [0])[0, 0])
+    print("interrupted", ops.gather(table, [0]).shape)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "interrupted True 1\n", done.stderr
+    assert done.stdout == "interrupted (1, 0)\n", done.stderr
 
 
 def test_daemon_threads_do_not_disturb_the_end():

@@ -73,6 +73,10 @@ class Dense(Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Make kernel and bias."""
+        if not input_shape:
+            raise ValueError(
+                f"layer {self.name!r} needs inputs of at least one axis, got shape {input_shape}"
+            )
         self.kernel = self.add_weight(
             name="kernel",
             shape=(input_shape[-1], self.units),
@@ -94,6 +98,11 @@ class Dense(Layer):
     def call(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Outputs of shape ``(*inputs.shape[:-1], units)``."""
         inputs = np.asarray(inputs)
+        if inputs.shape[-1:] != self.kernel.shape[:1]:
+            raise ValueError(
+                f"layer {self.name!r} was built for inputs whose last axis has length "
+                f"{self.kernel.shape[0]}, got shape {inputs.shape}"
+            )
         if inputs.dtype.kind != "f":
             inputs = inputs.astype(self.compute_dtype)
         outputs = np.matmul(inputs, self.kernel.value.astype(self.compute_dtype, copy=False))
@@ -101,19 +110,28 @@ class Dense(Layer):
             outputs = outputs + self.bias.value.astype(self.compute_dtype, copy=False)
         return outputs if self.activation is None else self.activation(outputs)
 
-    def backpropagate(self, remembered: tuple[Any, Any], upstream: NDArray[Any]) -> NDArray[Any]:
-        """Add the gradients of kernel and bias; return that of the input."""
+    def remember(self, inputs: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any]:
+        """The inputs."""
+        return np.asarray(inputs)
+
+    def backpropagate(self, remembered: NDArray[Any], upstream: NDArray[Any]) -> NDArray[Any]:
+        """Add the gradients of kernel and bias, unless frozen; return that of the input."""
         if self.activation is not None:
             raise RuntimeError(
                 f"layer {self.name!r} cannot be differentiated: nothing is known of the gradient of "
                 f"{self.activation!r}"
             )
-        inputs, _ = remembered
-        rows, columns = inputs.reshape(-1, inputs.shape[-1]), upstream.reshape(-1, self.units)
-        self.kernel.add_gradient(rows.T @ columns)
+        dtype = np.float64 if self.variable_dtype == "float64" else np.float32
+        rows = remembered.reshape(-1, remembered.shape[-1]).astype(dtype, copy=False)
+        columns = upstream.reshape(-1, self.units).astype(dtype, copy=False)
+        gradients = [(self.kernel, rows.T @ columns)]
         if self.bias is not None:
-            self.bias.add_gradient(columns.sum(axis=0))
-        return upstream @ self.kernel.value.T
+            gradients.append((self.bias, columns.sum(axis=0)))
+        input_gradient = columns @ self.kernel.value.T.astype(dtype, copy=False)
+        for variable, gradient in gradients:
+            if variable.trainable:
+                variable.add_gradient(gradient)
+        return input_gradient.reshape(remembered.shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """``(*input_shape[:-1], units)``."""
@@ -124,7 +142,7 @@ class Dense(Layer):
         return {
             **super().get_config(),
             "units": self.units,
-            "activation": getattr(self.activation, "__name__", "linear"),
+            "activation": "linear" if self.activation is None else _name_of(self.activation),
             "use_bias": self.use_bias,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
             "bias_initializer": initializers.serialize(self.bias_initializer),
@@ -134,3 +152,12 @@ class Dense(Layer):
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "quantization_config": None,
         }
+
+
+def _name_of(activation: Callable[..., Any]) -> str:
+    name = getattr(activation, "__name__", "<lambda>")
+    if name == "<lambda>":
+        raise ValueError(
+            f"{activation!r} has no name that a config could hold: give the layer a named function"
+        )
+    return str(name)

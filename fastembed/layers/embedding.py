@@ -76,13 +76,16 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = self.supports_masking = mask_zero
         if weights is not None:
-            self._make_table(self._given_table(weights))
+            self.__dict__["_given"] = self._given_table(weights)
+            self.build(None)
 
     def _given_table(self, weights: ArrayLike | list[ArrayLike]) -> NDArray[Any]:
         """The matrix that ``weights`` means in any era: itself, or the one element of a list."""
-        table = np.asarray(
-            weights[0] if isinstance(weights, (list, tuple)) and len(weights) == 1 else weights
-        )
+        if isinstance(weights, (list, tuple)) and weights and np.ndim(weights[0]) == 2:
+            if len(weights) != 1:
+                raise ValueError(f"{len(weights)} weights were given for layer {self.name}, which has one")
+            weights = weights[0]
+        table = np.asarray(weights)
         if table.shape != (self.input_dim, self.output_dim):
             raise ValueError(
                 f"Layer {self.name} weight shape {(self.input_dim, self.output_dim)} is not compatible with "
@@ -111,6 +114,7 @@ class Embedding(Layer):
             raise ValueError(f"a table has two axes, got a variable of shape {variable.shape}")
         layer = cls(*variable.shape, **kwargs)
         layer._adopt(variable)
+        layer.built = True
         return layer
 
     def _adopt(self, variable: Variable) -> None:
@@ -119,27 +123,22 @@ class Embedding(Layer):
         variable.constraint = self.embeddings_constraint
         self._track(variable)  # as one that training may change, also while the layer is frozen
         self._embeddings = variable
-        self.built = True
 
-    def _make_table(self, initializer: Any) -> None:
+    def build(self, input_shape: Shape | None = None) -> None:
+        """Make the table: of ``weights`` where they were given, otherwise by the initializer."""
         self._adopt(
             Variable(
-                initializer,
+                self.__dict__.pop("_given", self.embeddings_initializer),
                 shape=(self.input_dim, self.output_dim),
                 dtype=self.variable_dtype,
                 name="embeddings",
             )
         )
 
-    def build(self, input_shape: Shape | None = None) -> None:
-        """Make the table, unless there is one."""
-        if not self.built:
-            self._make_table(self.embeddings_initializer)
-
     @property
     def embeddings(self) -> Variable:
         """The table, a `Variable` of shape (input_dim, output_dim)."""
-        if not self.built:
+        if "_embeddings" not in self.__dict__:
             raise AttributeError("You must build the layer before accessing `embeddings`.")
         return self._embeddings
 
@@ -160,8 +159,8 @@ class Embedding(Layer):
         return None
 
     def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> NDArray[Any]:
-        """The ids, in a copy that nobody can change meanwhile."""
-        return np.array(ops.as_ids(inputs))
+        """The ids."""
+        return ops.as_ids(inputs)
 
     def backpropagate(self, remembered: NDArray[Any], upstream: NDArray[Any]) -> None:
         """Add the gradient of the table, as `IndexedSlices`; ids have none."""

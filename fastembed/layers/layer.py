@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import itertools
 import operator
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from fastembed import constraints, dtype_policies, initializers, regularizers
 from fastembed._rows import Table, TableCall, add_detours
 from fastembed.dtypes import array_dtype, is_float, standardize_dtype
+from fastembed.locks import Lock
 from fastembed.names import automatic_name, checked_name, snake_case
 from fastembed.variable import Variable
 
@@ -35,11 +35,30 @@ class _Context(NamedTuple):
 
     training: bool | None
     layer: Layer | None  # the innermost one
-    path: str  # the names of the layers from the outermost to it
+    outer: _Context | None
 
 
 _context: ContextVar[_Context] = ContextVar("fastembed.call")
-_OUTSIDE = _Context(training=None, layer=None, path="")
+_OUTSIDE = _Context(training=None, layer=None, outer=None)
+
+
+class _Inside:
+    """``with _Inside(context):`` layers are told ``context``."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: _Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = _context.set(self._context)
+        if self._context.training:
+            add_detours(1)  # a table alone cannot record what backward needs
+
+    def __exit__(self, *_: object) -> None:
+        if self._context.training:
+            add_detours(-1)
+        _context.reset(self._token)
 
 
 @contextlib.contextmanager
@@ -47,7 +66,8 @@ def recording() -> Iterator[None]:
     """Every layer called inside acts as if it had been called with ``training=True``.
 
     For code that does not pass ``training``: afterwards `Layer.backward` has what it needs. A call
-    that says ``training=False`` is not recorded.
+    that says ``training=False`` is not recorded. Holds for the current context (`contextvars`), as
+    `fastembed.num_threads` does: threads started inside the block do not see it.
 
     Examples
     --------
@@ -60,25 +80,18 @@ def recording() -> Iterator[None]:
     >>> embedding.embeddings.gradient.values
     array([[2., 2.]], dtype=float32)
     """
-    with _inside(_context.get(_OUTSIDE)._replace(training=True)):
+    with _Inside(_context.get(_OUTSIDE)._replace(training=True)):
         yield
 
 
-@contextlib.contextmanager
-def _inside(context: _Context) -> Iterator[None]:
-    detour = 1 if context.training else 0  # a table alone cannot record what backward needs
-    token = _context.set(context)
-    add_detours(detour)
-    try:
-        yield
-    finally:
-        add_detours(-detour)
-        _context.reset(token)
+# Layers are built one at a time: two threads that call a new layer must not both make its weights.
+_build_lock = Lock()
 
 
 # --- The layer ------------------------------------------------------------------------------------
 
 # Arguments of some Keras that say nothing a layer here needs: shapes are found at the first call.
+_ONLY_NONE = ("lora_rank", "lora_alpha", "quantization_config")  # what Keras writes where there is none
 _WITHOUT_MEANING = (
     "input_shape",
     "batch_input_shape",
@@ -134,15 +147,22 @@ class Layer(TableCall):
     """
 
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
+    _first_parameter: ClassVar[str] = "inputs"
+    # Kept from __setattr__, which looks into what users put into attributes:
     _trainable_weights: list[Variable]
     _non_trainable_weights: list[Variable]
-    _layers: list[Layer]
+    _holders: dict[str, None]  # the attributes that may hold variables and layers
+    _layers: list[Layer]  # what _look_into_attributes last found there
+    _losses: list[Any]
+    _initial_weights: Sequence[ArrayLike] | None
+    _under_construction: bool
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        parameters = inspect.signature(cls.call).parameters.values()
+        parameters = list(inspect.signature(cls.call).parameters.values())
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
+        cls._first_parameter = parameters[1].name if len(parameters) > 1 else "inputs"
         if "build" in cls.__dict__:
             cls.build = _building(cls.build)  # type: ignore[method-assign]
 
@@ -157,12 +177,20 @@ class Layer(TableCall):
         weights: Sequence[ArrayLike] | None = None,
         **kwargs: Any,
     ) -> None:
-        unknown = {key: value for key, value in kwargs.items() if key not in _WITHOUT_MEANING}
+        meaningless = {*_WITHOUT_MEANING, *(key for key in _ONLY_NONE if kwargs.get(key) is None)}
+        unknown = {key: value for key, value in kwargs.items() if key not in meaningless}
         if unknown:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {unknown}")
         checked_name(name)
-        # Before any attribute that __setattr__ would look at.
-        self.__dict__.update(_trainable_weights=[], _non_trainable_weights=[], _layers=[])
+        self.__dict__.setdefault("_holders", {})
+        self.__dict__.update(
+            _trainable_weights=[],
+            _non_trainable_weights=[],
+            _layers=[],
+            _losses=[],
+            _initial_weights=weights,
+            _under_construction=False,
+        )
         self.name = name if name is not None else automatic_name(snake_case(type(self).__name__))
         self.dtype_policy = dtype_policies.get(dtype)
         self.autocast = autocast
@@ -170,9 +198,8 @@ class Layer(TableCall):
         self.supports_masking = False
         self.built = False
         self._trainable = _checked_bool("trainable", trainable)
-        self._initial_weights = weights
-        self._losses: list[Any] = []
         self._recorded = threading.local()
+        self._look_into_attributes()  # those that were set before
 
     # --- Called -----------------------------------------------------------------------------------
 
@@ -180,26 +207,33 @@ class Layer(TableCall):
         """The whole way of a call. `TableCall.__call__` comes here unless a table can answer alone."""
         if "_layers" not in self.__dict__:
             raise _not_initialised(self)
-        if args:
-            args = (self._as_input(args[0]), *args[1:])
-        given = kwargs.pop("training", None)
+        changes = self._changes
+        if not args and self._first_parameter in kwargs:
+            args = (kwargs.pop(self._first_parameter),)
         outer = _context.get(_OUTSIDE)
+        given = kwargs.pop("training", None)
         training = outer.training if given is None else given
         if training is not None and "training" in self._call_parameters:
             kwargs["training"] = training
-        if not self.built:
+        recorded = training and type(self).backpropagate is not Layer.backpropagate
+        if args:
+            inputs = self._as_input(args[0])
+            # What backward will see is nobody else's to change; the call itself sees the same.
+            args = (_copied(inputs) if recorded else inputs, *args[1:])
+        if not self.built or self._under_construction:
             self._build_for(args[0] if args else None)
         if outer.layer is None:
             self._forget_losses()
-        with _inside(_Context(training, self, self._path(outer))):
+        with _Inside(_Context(training, self, outer)):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
             batch = np.shape(outputs)[0] if np.ndim(outputs) else 1
             self._losses.append(self.activity_regularizer(outputs) / max(1, batch))
-        if training:
+        if recorded:
             remembered = self.remember(args[0] if args else None, outputs)
-            self._recorded.__dict__.setdefault("calls", []).append(remembered)
-        self._table = self._answering_table()
+            shape = getattr(outputs, "shape", None)
+            self._recorded.__dict__.setdefault("calls", []).append((remembered, shape))
+        self._answer_with(self._answering_table(), changes)
         return outputs
 
     def _as_input(self, inputs: Any) -> Any:
@@ -217,8 +251,11 @@ class Layer(TableCall):
 
     def _build_for(self, inputs: Any) -> None:
         several = isinstance(inputs, (list, tuple)) and any(hasattr(item, "shape") for item in inputs)
-        self.build([np.shape(item) for item in inputs] if several else np.shape(inputs))
-        self.built = True  # also where a build was put on the instance
+        with _build_lock:
+            if not self.built:
+                self.build([np.shape(item) for item in inputs] if several else np.shape(inputs))
+                self.built = True  # also where a build was put on the instance
+            self._look_into_attributes()
 
     def _answering_table(self) -> Table | None:
         """The table that gives just what `call` would for plain arrays of ids, if there is one."""
@@ -243,7 +280,11 @@ class Layer(TableCall):
     # --- Differentiated ---------------------------------------------------------------------------
 
     def remember(self, inputs: Any, outputs: Any) -> Any:
-        """What `backpropagate` will need of a call; by default inputs and outputs."""
+        """What `backpropagate` will need of a call; by default inputs and outputs.
+
+        Only layers that define `backpropagate` are asked. ``inputs`` are a private copy, ``outputs``
+        are the array that the caller has.
+        """
         return inputs, outputs
 
     def backpropagate(self, remembered: Any, upstream: NDArray[Any]) -> Any:
@@ -279,15 +320,22 @@ class Layer(TableCall):
         Raises
         ------
         RuntimeError
-            If no recorded call is left.
+            If no recorded call is left, or the layer defines no `backpropagate`.
+        ValueError
+            If ``upstream`` has not the shape of the output; the call can then be differentiated again.
         """
+        if type(self).backpropagate is Layer.backpropagate:
+            return self.backpropagate(None, np.asarray(upstream))  # which says so
         calls = self._recorded.__dict__.get("calls")
         if not calls:
             raise RuntimeError(
                 f"backward of layer {self.name!r} has no recorded call left: call the layer with "
                 "training=True or inside fastembed.recording() first, once for each backward"
             )
-        gradient = self.backpropagate(calls[-1], np.asarray(upstream))
+        (remembered, shape), upstream = calls[-1], np.asarray(upstream)
+        if shape is not None and upstream.shape != shape:
+            raise ValueError(f"upstream must have the shape of the output, {shape}, got {upstream.shape}")
+        gradient = self.backpropagate(remembered, upstream)
         calls.pop()  # only now: after an error the call can be differentiated again
         return gradient
 
@@ -357,27 +405,63 @@ class Layer(TableCall):
         self._track(variable, trainable=trainable)
         return variable
 
+    # --- What it holds ----------------------------------------------------------------------------
+
     def _track(self, variable: Variable, trainable: bool = True) -> None:
         if not any(variable is known for known in self._own_weights()):
-            variable.path = f"{self._path(_context.get(_OUTSIDE))}/{variable.name}"
+            variable.path = f"{self._path()}/{variable.name}"
             (self._trainable_weights if trainable else self._non_trainable_weights).append(variable)
 
-    def _path(self, context: _Context) -> str:
-        """The names of the layers around this one in a context, and its own."""
-        return context.path if context.layer is self else f"{context.path}/{self.name}".lstrip("/")
+    def _path(self) -> str:
+        """The names of the layers that are being called or built around this one, and its own."""
+        context: _Context | None = _context.get(_OUTSIDE)
+        names = [] if context is not None and context.layer is self else [self.name]
+        while context is not None and context.layer is not None:
+            names.append(context.layer.name)
+            context = context.outer
+        return "/".join(reversed(names))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, (Variable, Layer)):
-            if "_layers" not in self.__dict__:
-                raise _not_initialised(self)
-            if isinstance(value, Variable):
-                self._track(value, trainable=value.trainable)
-            elif not any(value is known for known in self._layers):
-                self._layers.append(value)
+        if isinstance(value, (Variable, Layer)) and "_layers" not in self.__dict__:
+            raise _not_initialised(self)
         super().__setattr__(name, value)
-        # Whatever changed, the next call takes the long way and finds out whether a table may answer.
-        if name != "_table":
-            super().__setattr__("_table", None)
+        self._reconsider()
+        if isinstance(value, (Variable, Layer, list, tuple, dict)):
+            self.__dict__.setdefault("_holders", {})[name] = None
+            if "_layers" in self.__dict__:
+                self._look_into_attributes()
+
+    def __delattr__(self, name: str) -> None:
+        value = self.__dict__.get(name)
+        super().__delattr__(name)
+        self._reconsider()
+        self._holders.pop(name, None)
+        for weights in (self._trainable_weights, self._non_trainable_weights):
+            weights[:] = [variable for variable in weights if variable is not value]
+        self._look_into_attributes()
+
+    def _look_into_attributes(self) -> None:
+        """Find the layers in attributes, also in lists, tuples and dicts, and track the variables."""
+        layers: dict[int, Layer] = {}
+        for name in self._holders:
+            for held in _held_by(self.__dict__.get(name)):
+                if isinstance(held, Layer):
+                    layers[id(held)] = held
+                else:
+                    self._track(held, trainable=held.trainable)
+        self.__dict__["_layers"] = list(layers.values())
+
+    def _with_layers_inside(self) -> list[Layer]:
+        """This layer and all those inside, each once, outer ones first."""
+        found: dict[int, Layer] = {}
+        todo: list[Layer] = [self]
+        while todo:
+            layer = todo.pop()
+            if id(layer) not in found:
+                found[id(layer)] = layer
+                layer._look_into_attributes()
+                todo += reversed(layer._layers)
+        return list(found.values())
 
     def _own_weights(self) -> list[Variable]:
         return [*self._trainable_weights, *self._non_trainable_weights]
@@ -385,10 +469,8 @@ class Layer(TableCall):
     @property
     def weights(self) -> list[Variable]:
         """All weights: this layer's trainable ones, its others, then those of the layers it holds."""
-        unique = {id(v): v for v in self._own_weights()}
-        for layer in self._layers:
-            unique.update((id(v), v) for v in layer.weights if id(v) not in unique)
-        return list(unique.values())
+        held = (v for layer in self._with_layers_inside() for v in layer._own_weights())
+        return list({id(v): v for v in held}.values())
 
     variables = weights
 
@@ -397,12 +479,24 @@ class Layer(TableCall):
         """The weights that training changes."""
         return [v for v in self.weights if v.trainable] if self._trainable else []
 
+    @trainable_weights.setter
+    def trainable_weights(self, variables: Sequence[Variable]) -> None:
+        """How layers written for Keras 1 name their weights in ``build``."""
+        for variable in variables:
+            self._track(variable)
+
     trainable_variables = trainable_weights
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The weights that training leaves alone."""
         return [v for v in self.weights if not v.trainable] if self._trainable else self.weights
+
+    @non_trainable_weights.setter
+    def non_trainable_weights(self, variables: Sequence[Variable]) -> None:
+        """How layers written for Keras 1 name their other weights in ``build``."""
+        for variable in variables:
+            self._track(variable, trainable=False)
 
     non_trainable_variables = non_trainable_weights
 
@@ -413,11 +507,10 @@ class Layer(TableCall):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trainable = _checked_bool("trainable", value)
-        for variable in self._trainable_weights:
-            variable.trainable = value
-        for layer in self._layers:
-            layer.trainable = value
+        for layer in self._with_layers_inside():
+            layer._trainable = bool(value)
+            for variable in layer._trainable_weights:
+                variable.trainable = bool(value)
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all weights, in the order of `weights`."""
@@ -444,14 +537,10 @@ class Layer(TableCall):
                     f"Layer {self.name} weight shape {variable.shape} is not compatible with provided "
                     f"weight shape {value.shape}."
                 )
-        before = [variable.value for variable in variables]
-        try:
-            for variable, value in zip(variables, values):
-                variable.assign(value)
-        except Exception:
-            for variable, value in zip(variables, before):
-                variable.assign(value)
-            raise
+        # All that can fail comes first.
+        memories = [variable._as_memory(value) for variable, value in zip(variables, values)]
+        for variable, memory in zip(variables, memories):
+            variable._swap(memory)
 
     def count_params(self) -> int:
         """The number of numbers in all weights.
@@ -473,6 +562,7 @@ class Layer(TableCall):
     def add_loss(self, loss: ArrayLike | Sequence[ArrayLike]) -> None:
         """Add a number (or several) to `losses` until the layer is next called."""
         self._losses.extend(loss if isinstance(loss, (list, tuple)) else [loss])
+        self._reconsider()  # a call that a table answers alone would not forget it
 
     @property
     def losses(self) -> list[Any]:
@@ -480,19 +570,13 @@ class Layer(TableCall):
 
         A regularizer counts as long as its weight is trainable, as in Keras 3.
         """
-        losses = [*self._losses]
-        for layer in self._layers:
-            losses += layer._call_losses()
+        losses = [loss for layer in self._with_layers_inside() for loss in layer._losses]
         penalties = ((v.regularizer, v.value) for v in self.trainable_weights)
         return losses + [regularizer(value) for regularizer, value in penalties if regularizer is not None]
 
-    def _call_losses(self) -> list[Any]:
-        return [*self._losses, *itertools.chain.from_iterable(layer._call_losses() for layer in self._layers)]
-
     def _forget_losses(self) -> None:
-        self._losses.clear()
-        for layer in self._layers:
-            layer._forget_losses()
+        for layer in self._with_layers_inside() if self._holders else [self]:
+            layer._losses.clear()
 
     # --- Dtypes -----------------------------------------------------------------------------------
 
@@ -524,10 +608,7 @@ class Layer(TableCall):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layer:
         """The layer that a config describes."""
-        settings = dict(config)
-        if settings.get("quantization_config", ...) is None:  # Keras 3 writes that there is none
-            del settings["quantization_config"]
-        return cls(**settings)
+        return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_recorded"}
@@ -540,22 +621,60 @@ class Layer(TableCall):
 
 
 def _building(build: Callable[..., None]) -> Callable[..., None]:
-    """A layer's ``build`` as it is called, by the layer or by hand: inside the layer's name, and marked."""
+    """A layer's ``build`` as it is called, by the layer or by hand: once, whole or not at all."""
 
     @functools.wraps(build)
-    def build_and_mark(self: Layer, *args: Any, **kwargs: Any) -> None:
+    def build_once(self: Layer, *args: Any, **kwargs: Any) -> None:
         outer = _context.get(_OUTSIDE)
-        if outer.layer is self:  # a subclass's build that calls this one
+        if outer.layer is self:  # a subclass's build calls this one
             build(self, *args, **kwargs)
             return
-        with _inside(_Context(outer.training, self, self._path(outer))):
-            build(self, *args, **kwargs)
-        self.built = True
-        if self._initial_weights is not None:
-            self.set_weights(self._initial_weights)
-            self._initial_weights = None
+        with _build_lock:
+            if self.built:
+                return
+            before = dict(self.__dict__)
+            weights = [*self._trainable_weights], [*self._non_trainable_weights]
+            self.__dict__["_under_construction"] = True
+            try:
+                with _Inside(_Context(outer.training, self, outer)):
+                    build(self, *args, **kwargs)
+                if self._initial_weights is not None:
+                    self.set_weights(self._initial_weights)
+                self.built = True
+                self.__dict__["_initial_weights"] = None
+            except BaseException:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+                self._trainable_weights[:], self._non_trainable_weights[:] = weights
+                self._look_into_attributes()
+                raise
+            finally:
+                self.__dict__["_under_construction"] = False
 
-    return build_and_mark
+    return build_once
+
+
+Layer.build = _building(Layer.build)  # type: ignore[method-assign]
+
+
+def _held_by(value: Any) -> Iterator[Variable | Layer]:
+    """The variables and layers in a value: itself, or what lists, tuples and dicts hold."""
+    if isinstance(value, (Variable, Layer)):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _held_by(item)
+    elif isinstance(value, dict):
+        yield from _held_by(list(value.values()))
+
+
+def _copied(inputs: Any) -> Any:
+    """Arrays copied; several in a list too."""
+    if isinstance(inputs, np.ndarray):
+        return inputs.copy()
+    if isinstance(inputs, (list, tuple)):
+        return type(inputs)(_copied(item) for item in inputs)
+    return inputs
 
 
 def positive_integer(name: str, value: Any) -> int:
@@ -588,7 +707,7 @@ def _by_position(args: tuple[Any, ...]) -> dict[str, Any]:
     """Positional arguments of add_weight, named."""
     if args and (isinstance(args[0], str) or args[0] is None):
         order: tuple[str, ...] = _KERAS_2
-    elif len(args) > 3 or (len(args) == 3 and not _names_dtype(args[2])):
+    elif len(args) > 2 and not _names_dtype(args[2]):
         order = _KERAS_1
     else:
         order = _KERAS_3

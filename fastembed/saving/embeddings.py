@@ -105,6 +105,8 @@ def load_embedding(path: Path, name: str | None = None) -> Embedding:
     >>> words([[3, 1, 4]]).shape == (1, 3, words.output_dim)
     True
     """
+    if not isinstance(name, (str, type(None))):
+        raise TypeError(f"the name of an embedding is a string, got {name!r:.80}")
     return _layer(*read_embedding(path, name))
 
 

@@ -58,7 +58,7 @@ def _translated() -> Iterator[None]:
     except MemoryError:
         raise LimitError("not enough memory for what the HDF5 file asks for") from None
     except Exception as error:
-        raise FormatError(f"damaged or unusual HDF5 file: {quoted(str(error))}") from error
+        raise FormatError(f"damaged or unusual HDF5 file: {str(error)[:200]!a}") from error
 
 
 class Hdf5:

@@ -152,6 +152,8 @@ def opened_model(path: Path) -> Iterator[ModelFile]:
     try:
         with opened(path) as source:
             magic = source.bytes_at(0, min(8, source.size))
+            if not magic:
+                raise FormatError("the file is empty")
             if magic == hdf5.MAGIC:
                 container = _hdf5_model(source)
             elif magic.startswith(archive.MAGIC):

@@ -22,6 +22,13 @@ class DenseTable(Table):
         Name of the dtype of the stored numbers, where it is bfloat16.
     row_dtype : {"float32", "bfloat16"}, default "float32"
         For bfloat16 numbers: the dtype of the rows that `gather` returns, either of them exactly.
+    writable : bool, optional
+        Whether rows can be added to in place. Default: whether the array is writable.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the array cannot be looked up as it lies: Python objects, no axis of rows, not C-contiguous.
 
     Examples
     --------
@@ -31,10 +38,21 @@ class DenseTable(Table):
            [1., 0., 0.]])
     """
 
-    def __init__(self, stored: NDArray[Any], dtype: str | None = None, row_dtype: str = "float32") -> None:
-        if dtype != "bfloat16":
-            super().__init__(stored)
-        elif row_dtype == "bfloat16":
-            super().__init__(stored.view(array_dtype("bfloat16")))
-        else:
-            super().__init__(stored, widen=True)
+    def __init__(
+        self,
+        stored: NDArray[Any],
+        dtype: str | None = None,
+        row_dtype: str = "float32",
+        writable: bool | None = None,
+    ) -> None:
+        widen = dtype == "bfloat16" and row_dtype != "bfloat16"
+        if dtype == "bfloat16" and not widen:
+            stored = stored.view(array_dtype("bfloat16"))
+        super().__init__(stored, widen=widen, writable=writable)
+
+    def replace(self, stored: NDArray[Any]) -> None:
+        """Swap the memory for that of ``stored``, of the same shape and stored dtype.
+
+        Lookups that run meanwhile finish on the old memory: each row is wholly old or wholly new.
+        """
+        super().replace(stored.view(self.array.dtype))
