@@ -34,19 +34,13 @@ def main() -> None:
     ]
     seconds = {name: np.array([times[name] for times in rounds]) for name in sides}
     ours = seconds["layer(ids)"]
-    report = {
-        name: {
-            "ns": round(float(np.median(times)) * 1e9, 1),
-            "times ours": round(float(np.median(times / ours)), 2),
-            "spread of that": [round(float(q), 2) for q in np.quantile(times / ours, [0.1, 0.9])],
-        }
-        for name, times in seconds.items()
-    }
     print(
         f"one id, table 10,000 x 64 float32, numpy {np.__version__}, {_rows.isa}, medians of {ROUNDS} rounds"
     )
-    json.dump(report, sys.stdout, indent=2)
-    print()
+    print(f"{'':24}    time  times ours (10 % to 90 % of rounds)")
+    for name, times in seconds.items():
+        low, middle, high = np.quantile(times / ours, [0.1, 0.5, 0.9])
+        print(f"{name:24}  {np.median(times) * 1e9:3.0f} ns  {middle:.2f} ({low:.2f} to {high:.2f})")
 
 
 if __name__ == "__main__":

@@ -162,6 +162,11 @@ def one_hot(ids: ArrayLike, num_classes: int, dtype: DTypeLike | None = None) ->
     -------
     ndarray of shape ``(*ids.shape, num_classes)``
 
+    Raises
+    ------
+    TypeError, ValueError
+        If ``ids`` are no integers, ``num_classes`` is negative, or there is no such dtype.
+
     Examples
     --------
     >>> one_hot([2, 0], 3)
@@ -189,6 +194,11 @@ class IndexedSlices:
         The row of each value. What this library makes has sorted indices, each once.
     dense_shape : tuple of int
         Shape of the larger array: ``(rows, *row shape)``.
+
+    Raises
+    ------
+    ValueError
+        If these do not fit together.
 
     Examples
     --------

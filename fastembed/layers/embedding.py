@@ -170,7 +170,11 @@ class Embedding(Layer):
             self.embeddings.add_gradient(gradient)
 
     def compute_mask(self, inputs: ArrayLike, mask: Any = None) -> NDArray[np.bool_] | None:
-        """Where ids are not 0, if `mask_zero`; otherwise None."""
+        """Where ids are not 0, if `mask_zero`; otherwise None.
+
+        >>> Embedding(4, 2, mask_zero=True).compute_mask(np.array([[3, 0]]))
+        array([[ True, False]])
+        """
         return np.asarray(np.not_equal(inputs, 0)) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -270,11 +270,22 @@ class Layer(TableCall):
         raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call()` method implemented.")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the output for inputs of a shape: the same, unless overridden."""
+        """Shape of the output for inputs of a shape: the same, unless overridden.
+
+        >>> Layer().compute_output_shape((None, 3))
+        (None, 3)
+        """
         return input_shape
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """The mask of the output: that of the input where the layer supports masking, else None."""
+        """The mask of the output: that of the input where the layer supports masking, else None.
+
+        Parameters
+        ----------
+        inputs : array_like
+        mask : ndarray of bool, optional
+            Of the input: True where an element counts.
+        """
         return mask if self.supports_masking else None
 
     # --- Differentiated ---------------------------------------------------------------------------
@@ -560,7 +571,13 @@ class Layer(TableCall):
     # --- Losses -----------------------------------------------------------------------------------
 
     def add_loss(self, loss: ArrayLike | Sequence[ArrayLike]) -> None:
-        """Add a number (or several) to `losses` until the layer is next called."""
+        """Add a number (or several) to `losses` until the layer is next called.
+
+        >>> layer = Layer()
+        >>> layer.add_loss(2.5)
+        >>> layer.losses
+        [2.5]
+        """
         self._losses.extend(loss if isinstance(loss, (list, tuple)) else [loss])
         self._reconsider()  # a call that a table answers alone would not forget it
 
@@ -595,7 +612,12 @@ class Layer(TableCall):
     # --- Written down -----------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """What makes a layer like this one (without its weights), as values that JSON can hold."""
+        """What makes a layer like this one (without its weights), as values that JSON can hold.
+
+        >>> config = Layer(name="mine").get_config()
+        >>> config["name"], config["dtype"]["config"]
+        ('mine', {'name': 'float32'})
+        """
         config = {
             "name": self.name,
             "trainable": self._trainable,
