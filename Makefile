@@ -20,7 +20,7 @@ test-main: .venv/.test
 	FASTEMBED_EXPECT_OPENMP=1 .venv/bin/$(PYTEST)
 
 # The other two builds are installed packages, tested from a folder where the checkout cannot be imported.
-INSTALLED := pytest -c ../pyproject.toml --rootdir .. -p no:cacheprovider --ignore=../tests/fixtures ../tests --pyargs fastembed
+INSTALLED := pytest -c ../pyproject.toml --rootdir .. -p no:cacheprovider --ignore=../tests/fixtures --ignore-glob='../*/demo/train.py' ../tests --pyargs fastembed
 
 test-serial: .venv/.test dist
 	@echo "== The suite: built without OpenMP (FASTEMBED_OPENMP=0) =="
