@@ -39,7 +39,7 @@ check: .venv/.test  ## The linters, the types, the stubs against the compiled mo
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	PATH=".venv/bin:$$PATH" cython-lint src
-	.venv/bin/vermin --quiet --target=3.9- --no-tips --violations --eval-annotations fastembed --exclude-regex "demo/train"
+	.venv/bin/vermin --quiet --target=3.9- --no-tips --violations --eval-annotations fastembed
 	.venv/bin/mypy
 	.venv/bin/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub \
 		fastembed._rows fastembed._team fastembed._memory
