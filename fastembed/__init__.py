@@ -18,6 +18,7 @@ from fastembed.threads import get_num_threads, num_threads, set_num_threads
 from fastembed import backend, constraints, initializers, layers, ops, regularizers
 from fastembed._version import __version__
 from fastembed.layers.layer import recording
+from fastembed.memory import empty_cache, set_cache_limit
 from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "backend",
     "constraints",
+    "empty_cache",
     "get_num_threads",
     "initializers",
     "layers",
@@ -38,6 +40,7 @@ __all__ = [
     "recording",
     "regularizers",
     "saving",
+    "set_cache_limit",
     "set_num_threads",
 ]
 

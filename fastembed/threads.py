@@ -21,10 +21,11 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
-import re
 import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastembed import cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -196,7 +197,7 @@ def _checked(n: Any) -> int:
 def _default(root: str, environ: Mapping[str, str]) -> _Choice:
     """What holds when nobody chose. ``root`` is ``"/"``, except in tests."""
     text = environ.get(_VARIABLE, "").strip()
-    given = _positive(text)
+    given = cgroups.positive(text)
     if 1 <= given <= _MOST:
         return _Choice(given, _VARIABLE)
     least = min([_cpus(), *_quotas(root), *_openmp_limits(environ)], key=lambda limit: limit.threads)
@@ -207,13 +208,6 @@ def _default(root: str, environ: Mapping[str, str]) -> _Choice:
     return least._replace(
         warning=f"{_VARIABLE}={text!r:.50} is ignored: it must be an integer from 1 to {_MOST}"
     )
-
-
-def _positive(text: str) -> int:
-    """The positive integer that ``text`` is; 0, here "no limit", for max, -1, nothing and garbage."""
-    text = text.strip()
-    # A kernel's counters have at most 18 digits or mean "no limit"; Python refuses to read very long ones.
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
 
 
 def _cpus() -> _Choice:
@@ -227,102 +221,33 @@ def _cpus() -> _Choice:
 def _openmp_limits(environ: Mapping[str, str]) -> Iterator[_Choice]:
     """What OpenMP's own variables allow. The first item of a list is for our level of nesting."""
     for variable in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
-        threads = _positive(environ.get(variable, "").partition(",")[0])
+        threads = cgroups.positive(environ.get(variable, "").partition(",")[0])
         if threads:
             yield _Choice(threads, variable)
 
 
 # --- CPU quotas of cgroups ---
-#
-# A process is in one cgroup of each hierarchy (/proc/self/cgroup), a path below where the hierarchy is
-# mounted (/proc/self/mountinfo). Every cgroup from there up to the root limits it. Formats:
-# proc_pid_mountinfo(5), cgroups(7), and the kernel's Documentation/admin-guide/cgroup-v2.rst and
-# Documentation/scheduler/sched-bwc.rst. A file that is missing, unreadable or not understood sets no limit.
-
-# (kind, root, mount point) of the hierarchies by convention, for a container without a readable mountinfo.
-_USUAL_MOUNTS = (
-    ("cgroup2", "/", "/sys/fs/cgroup"),
-    ("cgroup", "/", "/sys/fs/cgroup/cpu"),
-    ("cgroup", "/", "/sys/fs/cgroup/cpu,cpuacct"),
-)
 
 
 def _quotas(root: str) -> Iterator[_Choice]:
     """The limit of each cgroup that this process is in and that has one."""
-    paths = dict(_cgroup_paths(_read(root, "/proc/self/cgroup")))
-    mounts = tuple(_cgroup_mounts(_read(root, "/proc/self/mountinfo"))) or _USUAL_MOUNTS
-    for kind, mounted, mount_point in mounts:
-        for folder in _upwards(mount_point, _below(mounted, paths.get(kind, "/"))):
-            quota, period = _quota(root, folder)
-            if quota and period:
-                cpus = f"the cgroup's CPU quota of {quota / period:g}"
-                if quota < period:
-                    yield _Choice(1, f"{cpus}, less than one CPU")
-                else:
-                    yield _Choice(quota // period, cpus if quota % period == 0 else f"{cpus} rounded down")
-
-
-def _cgroup_paths(text: str) -> Iterator[tuple[str, str]]:
-    """(kind, path) of each ``id:controllers:path`` that can have a CPU quota; version 2 lists none."""
-    for line in text.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            yield "cgroup2", path
-        elif "cpu" in controllers.split(","):
-            yield "cgroup", path
-
-
-def _cgroup_mounts(text: str) -> Iterator[tuple[str, str, str]]:
-    """(kind, root, mount point) of each mounted hierarchy that can have a CPU quota."""
-    for line in text.splitlines():
-        # id parent device ROOT MOUNT_POINT options [tag]... - KIND source OPTIONS
-        mount, _, filesystem = line.partition(" - ")
-        fields, (kind, *options) = mount.split(), filesystem.split() or [""]
-        has_cpu = kind == "cgroup2" or (kind == "cgroup" and "cpu" in ",".join(options).split(","))
-        if has_cpu and len(fields) > 4:
-            yield kind, _unescaped(fields[3]), _unescaped(fields[4])
-
-
-def _unescaped(path: str) -> str:
-    """``path`` without the octal escapes that mountinfo has for blanks and backslashes."""
-    return re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), path)
-
-
-def _below(mounted: str, path: str) -> list[str]:
-    """The names that lead from the mounted part of a hierarchy to the cgroup ``path``.
-
-    No names where ``path`` is not in that part, as in a container whose namespace hides it: the mount point
-    then is the closest cgroup that can be seen.
-    """
-    top, names = ([name for name in where.split("/") if name] for where in (mounted, path))
-    if names[: len(top)] != top or ".." in names:
-        return []
-    return names[len(top) :]
-
-
-def _upwards(mount_point: str, names: list[str]) -> Iterator[str]:
-    """The folder of a cgroup, and those of all around it."""
-    for depth in range(len(names), -1, -1):
-        yield "/".join([mount_point, *names[:depth]])
+    for folder in cgroups.folders("cpu", root):
+        quota, period = _quota(root, folder)
+        if quota and period:
+            cpus = f"the cgroup's CPU quota of {quota / period:g}"
+            if quota < period:
+                yield _Choice(1, f"{cpus}, less than one CPU")
+            else:
+                yield _Choice(quota // period, cpus if quota % period == 0 else f"{cpus} rounded down")
 
 
 def _quota(root: str, folder: str) -> tuple[int, int]:
     """Microseconds of CPU time, and in how many microseconds; 0 where there is no limit."""
-    texts = _read(root, f"{folder}/cpu.max").split()  # version 2
-    if not texts:
-        texts = [_read(root, f"{folder}/cpu.cfs_{what}_us") for what in ("quota", "period")]  # version 1
-    quota, period = map(_positive, texts) if len(texts) == 2 else (0, 0)
+    texts = cgroups.read(f"{folder}/cpu.max", root).split()  # version 2
+    if not texts:  # version 1
+        texts = [cgroups.read(f"{folder}/cpu.cfs_{what}_us", root) for what in ("quota", "period")]
+    quota, period = map(cgroups.positive, texts) if len(texts) == 2 else (0, 0)
     return quota, period
-
-
-def _read(root: str, path: str) -> str:
-    """The text of a file; nothing where that cannot be had."""
-    try:
-        with open(root.rstrip("/") + path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return ""
 
 
 # --- The hook ---

@@ -1,8 +1,13 @@
-"""Memory that the tables own: aligned to cache lines, large blocks on huge pages.
+"""Memory of our own: aligned to cache lines, large blocks on huge pages, large outputs recycled.
 
 NumPy's own large arrays start 16 bytes into a cache line, so that every row whose size is a
 multiple of 64 bytes touches one line more than it needs to; and a table of 100 MB on pages of 4 KiB
 misses the translation cache at nearly every random row.
+
+A large output in fresh memory costs more in page faults than the rows cost to copy. So a block whose
+array is gone is parked, up to a limit, and the next large output takes it. Parked memory is the
+system's to take (MADV_FREE): a process that stops looking up holds on to nothing that others need.
+Everything here happens under the GIL, which is the lock of the parked blocks.
 """
 
 cimport numpy as cnp
@@ -12,16 +17,110 @@ from _numpy cimport new_array
 
 cdef extern from "memory.h" nogil:
     void* fe_allocate(size_t nbytes)
+    void fe_offer_back(void* block, size_t nbytes)
 
 cnp.import_array()
+
+cdef enum:
+    # Smaller outputs are malloc's business, which recycles blocks of up to 32 MiB itself (mallopt(3),
+    # M_MMAP_THRESHOLD) and was found to be as quick at it.
+    OUTPUT_BYTES = 32 * 1024 * 1024
+    # A parked block serves outputs that leave at most a quarter of it unused.
+    SPARE = 4
+    MOST_PARKED = 32
+
+cdef void* _parked[MOST_PARKED]        # the last parked is the last
+cdef size_t _parked_bytes[MOST_PARKED]
+cdef int _n_parked = 0
+cdef size_t _total_parked = 0
+cdef object _limit = None  # a number, or what says it when it is first needed
 
 
 cdef class Buffer:
     """Owns one block of memory. Arrays over it keep it alive as their base."""
     cdef void* data
+    cdef size_t capacity   # bytes
+    cdef bint recycled     # parked when its array is gone
 
     def __dealloc__(self):
-        free(self.data)
+        if self.data is not NULL and not (self.recycled and _park(self.data, self.capacity)):
+            free(self.data)
+
+
+cdef bint _park(void* data, size_t capacity) noexcept:
+    """Keep the block for the next output, if there is room."""
+    global _n_parked, _total_parked
+    cdef size_t limit = _limit if isinstance(_limit, int) else 0
+    if capacity > limit:
+        return False
+    while _n_parked and (_n_parked == MOST_PARKED or _total_parked + capacity > limit):
+        _drop(0)  # the one that was parked first
+    fe_offer_back(data, capacity)
+    _parked[_n_parked], _parked_bytes[_n_parked] = data, capacity
+    _n_parked += 1
+    _total_parked += capacity
+    return True
+
+
+cdef void _forget(int i) noexcept:
+    global _n_parked, _total_parked
+    _total_parked -= _parked_bytes[i]
+    _n_parked -= 1
+    for i in range(i, _n_parked):
+        _parked[i], _parked_bytes[i] = _parked[i + 1], _parked_bytes[i + 1]
+
+
+cdef void _drop(int i) noexcept:
+    cdef void* data = _parked[i]
+    _forget(i)
+    free(data)
+
+
+cdef Buffer _new_buffer(object nbytes, bint recycled):
+    cdef:
+        Buffer buffer = Buffer.__new__(Buffer)
+        size_t needed = nbytes
+        int i
+    if recycled:
+        for i in range(_n_parked - 1, -1, -1):
+            if needed <= _parked_bytes[i] and _parked_bytes[i] - needed <= _parked_bytes[i] // SPARE:
+                buffer.data, buffer.capacity, buffer.recycled = _parked[i], _parked_bytes[i], True
+                _forget(i)
+                return buffer
+    buffer.data = fe_allocate(needed)
+    if buffer.data is NULL and _n_parked:
+        empty_cache()
+        buffer.data = fe_allocate(needed)
+    if buffer.data is NULL:
+        raise MemoryError(f"no memory for {nbytes:,} bytes")
+    buffer.capacity, buffer.recycled = needed, recycled
+    return buffer
+
+
+cdef cnp.ndarray new_output(cnp.dtype descr, int ndim, const cnp.npy_intp* dims):
+    global _limit
+    cdef:
+        cnp.ndarray array
+        Buffer buffer
+        size_t guess = descr.itemsize
+        int i
+    for i in range(ndim):
+        # Only to tell large from small; what overflows is left to NumPy, which says so.
+        if dims[i] and guess > <size_t>-1 // <size_t>dims[i]:
+            return new_array(descr, ndim, dims, NULL)
+        guess *= dims[i]
+    if guess < OUTPUT_BYTES or guess > <size_t>-1 // 2:
+        return new_array(descr, ndim, dims, NULL)
+    if _limit is None:
+        return new_array(descr, ndim, dims, NULL)
+    if not isinstance(_limit, int):
+        _limit = int(_limit())
+    if guess > <size_t>_limit:
+        return new_array(descr, ndim, dims, NULL)
+    buffer = _new_buffer(guess, True)
+    array = new_array(descr, ndim, dims, buffer.data)
+    cnp.set_array_base(array, buffer)
+    return array
 
 
 def empty(shape, dtype):
@@ -59,10 +158,7 @@ def empty(shape, dtype):
     count *= descr.itemsize  # Python integers: no overflow before the check
     if count > 2**62:
         raise MemoryError(f"shape {dims} of {descr} asks for {count} bytes")
-    buffer = Buffer.__new__(Buffer)
-    buffer.data = fe_allocate(count)
-    if buffer.data is NULL:
-        raise MemoryError(f"no memory for shape {dims} of {descr} ({count:,} bytes)")
+    buffer = _new_buffer(count, False)
     array = new_array(descr, <int>len(dims), c_dims, buffer.data)
     cnp.set_array_base(array, buffer)
     return array
@@ -74,3 +170,21 @@ def copy(values, dtype=None):
     owned = empty((<object>array).shape, (<object>array).dtype if dtype is None else dtype)
     owned[...] = array
     return owned
+
+
+def set_cache_limit(limit):
+    """Park at most so many bytes: a number, or a function that says it when it is first needed."""
+    global _limit
+    _limit = limit
+    empty_cache()
+
+
+def cached_bytes():
+    """Bytes that are parked now."""
+    return _total_parked
+
+
+def empty_cache():
+    """Give all parked memory back."""
+    while _n_parked:
+        _drop(_n_parked - 1)

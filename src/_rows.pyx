@@ -22,9 +22,9 @@ from _numpy cimport (
     PyArray_ISALIGNED,
     PyArray_ISNOTSWAPPED,
     PyArray_NBYTES,
-    new_array,
 )
 
+from fastembed._memory cimport new_output
 from fastembed._team cimport Team, run, team_for
 
 cdef extern from "Python.h":
@@ -43,6 +43,7 @@ cdef extern from "rows.h" nogil:
     ctypedef struct fe_rows:
         const char* name
         fe_take copy
+        fe_take stream
         fe_take widen_bfloat16
         fe_add add_float32
         fe_add add_float64
@@ -64,10 +65,13 @@ cdef enum:
     # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
     # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
     GIL_BYTES = 128 * 1024
-    # Smaller tables live in the second-level cache, where fetching rows ahead only costs time.
-    FETCH_TABLE_BYTES = 1024 * 1024
+    # Smaller tables live in or near the second-level cache, where fetching rows ahead only costs time.
+    FETCH_TABLE_BYTES = 4 * 1024 * 1024
     # The rows fetched ahead cover this many bytes (FBGEMM's rule), but at most 16 rows.
     FETCH_BYTES = 4096
+    # Outputs that the second-level caches cannot hold are written past them: faster alone and with a sum of
+    # the output after it (docs/decisions.md, "Large outputs").
+    STREAM_BYTES = 32 * 1024 * 1024
     # Axes that an array can have in any NumPy; what the one that runs allows is _max_dims.
     MAX_DIMS = 64
 
@@ -285,6 +289,9 @@ cdef cnp.ndarray _look_up(
     else:
         _check_out(array, row_dtype, ids, out)
     job.table, job.ids, job.out = table, view, <char*>cnp.PyArray_DATA(out)
+    if PyArray_NBYTES(out) >= STREAM_BYTES and table.take == _rows.copy:
+        if table.row_bytes % 16 == 0 and <size_t>job.out % 16 == 0:
+            job.table.take = _rows.stream
     outside = _take(&job)
     if outside.position >= 0:
         raise _outside_error(outside, ids, table.rows)
@@ -303,7 +310,7 @@ cdef cnp.ndarray _new_output(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray
         dims[axis] = cnp.PyArray_DIM(ids, axis)
     for axis in range(row_ndim):
         dims[ids_ndim + axis] = cnp.PyArray_DIM(array, axis + 1)
-    return new_array(row_dtype, ids_ndim + row_ndim, dims, NULL)
+    return new_output(row_dtype, ids_ndim + row_ndim, dims)
 
 
 cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexcept:

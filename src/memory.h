@@ -21,3 +21,16 @@ static inline void *fe_allocate(size_t nbytes)
 #endif
     return block;
 }
+
+/* Let the system take the block's whole huge pages when it needs memory. Until then they stay, and
+ * writing to them costs nothing; what they held is of no interest to anybody. */
+static inline void fe_offer_back(void *block, size_t nbytes)
+{
+#ifdef MADV_FREE
+    if (nbytes >= FE_HUGE_PAGE)
+        madvise(block, nbytes & ~(size_t)(FE_HUGE_PAGE - 1), MADV_FREE);
+#else
+    (void)block;
+    (void)nbytes;
+#endif
+}

@@ -20,6 +20,7 @@ typedef void (*fe_add)(void *acc, const void *row, ptrdiff_t dim);
 typedef struct {
     const char *name;
     fe_take copy;           /* bytes as they are */
+    fe_take stream;         /* the same past the caches: row_bytes and out are multiples of 16 */
     fe_take widen_bfloat16; /* 16-bit words to float32 */
     fe_add add_float32;
     fe_add add_float64;

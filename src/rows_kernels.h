@@ -3,6 +3,10 @@
 
 #include "rows.h"
 
+#if defined(__x86_64__)
+  #include <immintrin.h>
+#endif
+
 #define FE_PASTE_(a, b) a##_##b
 #define FE_PASTE(a, b) FE_PASTE_(a, b)
 #define FE_TEXT_(a) #a
@@ -62,6 +66,36 @@ FE_TARGET static void copy(char *out, const char *table, size_t row_bytes, const
     })
 }
 
+#if defined(__x86_64__)
+/* Stores that go to memory in whole lines without reading them first. Rows follow one another, so that lines
+ * which two rows share are completed as well. Steps of 16 bytes up to a line's start, then of whole lines. */
+FE_TARGET static inline void stream_row(char *restrict out, const char *restrict row, size_t n)
+{
+    size_t done = 0;
+    size_t head = (64 - ((uintptr_t)out & 63)) & 63;
+    for (; done < head && done < n; done += 16)
+        _mm_stream_si128((__m128i *)(out + done), _mm_loadu_si128((const __m128i *)(row + done)));
+#if defined(FE_512)
+    for (; done + 64 <= n; done += 64)
+        _mm512_stream_si512((__m512i *)(out + done), _mm512_loadu_si512(row + done));
+#endif
+    for (; done < n; done += 16)
+        _mm_stream_si128((__m128i *)(out + done), _mm_loadu_si128((const __m128i *)(row + done)));
+}
+
+FE_TARGET static void stream(char *out, const char *table, size_t row_bytes, const uint64_t *block,
+                             ptrdiff_t n, ptrdiff_t ahead)
+{
+    FE_EACH_ROW({
+        stream_row(out, row, row_bytes);
+        out += row_bytes;
+    })
+    _mm_sfence();
+}
+#else
+  #define stream copy
+#endif
+
 /* A bfloat16 is the upper half of a float32. */
 FE_TARGET static inline void widen_row(char *restrict out, const char *restrict row, size_t row_bytes)
 {
@@ -99,5 +133,5 @@ FE_TARGET static void add_float64(void *acc_, const void *row_, ptrdiff_t dim)
 }
 
 const fe_rows FE_PASTE(fe_rows, FE_ISA) = {
-    FE_TEXT(FE_ISA), copy, widen_bfloat16, add_float32, add_float64,
+    FE_TEXT(FE_ISA), copy, stream, widen_bfloat16, add_float32, add_float64,
 };

@@ -374,7 +374,8 @@ import builtins, importlib.util, os, sys, types
 
 team = types.ModuleType("alone._team")
 team.openmp, team.set_policy = True, lambda policy: setattr(team, "policy", policy)
-sys.modules["fastembed"] = types.ModuleType("fastembed")
+package = sys.modules["fastembed"] = types.ModuleType("fastembed")
+package.__path__ = [os.path.dirname({threads.__file__!r})]
 sys.modules["fastembed._team"] = team
 spec = importlib.util.spec_from_file_location("fastembed.threads", {threads.__file__!r})
 threads = importlib.util.module_from_spec(spec)

@@ -1,0 +1,107 @@
+"""What is measured: tables, ids, and the goal of each case. Data, and how it is made from a seed."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEED = 20_000
+ID_SETS = 4  # calls take turns through them, so that no call finds the rows of the call before in a cache
+
+
+class Case(NamedTuple):
+    """One table and one kind of batch."""
+
+    name: str
+    rows: int
+    dim: int
+    ids: tuple[int, ...]  # the shape of a batch
+    goal: float  # how many times as fast as the best peer we mean to be
+    kind: str = "lookup"  # or "add" (to rows, in place) or "gradient" (the rows touched, and their sums)
+    zipf: float = 0.0  # the exponent; 0 is uniform
+
+    @property
+    def id_count(self) -> int:
+        return math.prod(self.ids)
+
+    @property
+    def batch_bytes(self) -> int:
+        """Of the rows that a call returns, or adds."""
+        return 4 * self.id_count * self.dim
+
+    @property
+    def table_bytes(self) -> int:
+        return 4 * self.rows * self.dim
+
+    @property
+    def about(self) -> str:
+        """The table and the ids in words."""
+        ids = " x ".join(f"{n:,}" for n in self.ids)
+        return f"{self.rows:,} x {self.dim}, {ids} ids" + (f", Zipf({self.zipf})" if self.zipf else "")
+
+
+LOOKUPS = [
+    Case("one", 10_000, 64, (1,), goal=4),
+    Case("few", 10_000, 64, (32,), goal=2.5),
+    Case("sequence", 10_000, 100, (100,), goal=1.6),
+    # The median of public Keras programs with an Embedding: batches of 128 texts of 100 words.
+    Case("typical", 10_000, 100, (128, 100), goal=1.1),
+    Case("batch", 20_000, 128, (32, 100), goal=1.4),
+    Case("words", 60_000, 300, (128, 100), goal=1.1),
+    Case("mid", 1_000_000, 64, (200_000,), goal=1.7),
+    Case("wide", 1_000_000, 300, (100_000,), goal=1.4),
+    Case("thin", 10_000_000, 16, (1_000_000,), goal=2.5),
+    Case("big", 10_000_000, 64, (500_000,), goal=1.6),
+    Case("zipf", 10_000_000, 64, (500_000,), goal=1.5, zipf=1.1),
+]
+
+_GRADIENTS = [
+    ("6k", 20_000, 128, 6_400, 1.5),
+    ("100k", 1_000_000, 64, 100_000, 2),
+    ("1k", 1_000_000, 64, 1_000, 5),
+]
+ADDS = [
+    Case(f"add-{size}{'-zipf' * bool(zipf)}", rows, dim, (count,), goal, "add", zipf)
+    for size, rows, dim, count, goal in _GRADIENTS
+    for zipf in (0.0, 1.3)
+]
+# Twenty times as fast as a dense gradient, where the table is much larger than the batch.
+GRADIENTS = [
+    case._replace(
+        name=case.name.replace("add", "sparse"), kind="gradient", goal=20 if case.rows > 20_000 else 1
+    )
+    for case in ADDS
+]
+CASES = {case.name: case for case in LOOKUPS + ADDS + GRADIENTS}
+MEMORY_BOUND = ("mid", "wide", "thin", "big")
+PART_OF_LIMIT = 0.9  # the goal of each of those
+SCALING = 1.8  # the same, from one thread to two
+GEOMETRIC_MEAN = 1.75  # of the lookups, times faster than the best peer of each
+
+
+def make_table(case: Case, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """The table of a case: each row its own, the same in every process, at the speed of memory."""
+    block = np.random.default_rng(SEED).random((min(case.rows, 1 << 16), case.dim), np.float32)
+    table = np.empty((case.rows, case.dim), np.float32) if out is None else out
+    for number, first in enumerate(range(0, case.rows, len(block))):
+        rows = table[first : first + len(block)]
+        np.add(block[: len(rows)], np.float32(number), out=rows)
+    return table
+
+
+def make_ids(case: Case) -> list[NDArray[np.int64]]:
+    """The sets of ids of a case. Under Zipf the popular rows lie scattered, as those of hashed ids do."""
+    rng = np.random.default_rng([SEED, case.rows, case.id_count])
+    if not case.zipf:
+        return [rng.integers(case.rows, size=case.ids) for _ in range(ID_SETS)]
+    shares = np.cumsum(np.arange(1, case.rows + 1) ** -case.zipf)
+    ranks = (np.searchsorted(shares, rng.random(case.ids) * shares[-1]) for _ in range(ID_SETS))
+    return [rank * 2_654_435_761 % case.rows for rank in ranks]  # a prime, so no two ranks share a row
+
+
+def make_updates(case: Case) -> NDArray[np.float32]:
+    """What the accumulating cases add up: a row for each id."""
+    return np.random.default_rng([SEED, 1]).random((case.id_count, case.dim), np.float32)

@@ -1,0 +1,98 @@
+"""The limit: what this machine's memory allows for the rows of a case, measured in the run itself.
+
+The best time, over prefetch distances, of a C loop that reads one word of every cache line of the same rows
+in the same order, from a table that asks for huge pages, with the same threads; plus the output's bytes at
+the best store bandwidth. It checks no id and makes no output.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import shutil
+import subprocess
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cases import make_ids, make_table
+from benchmarks.sides import Data, Side
+
+HUGE_PAGE = 2 << 20
+DISTANCES = (0, 2, 4, 8, 16, 32, 64)
+LINES_AHEAD = (2, 4, 1000)  # of a row: all lines of a wide row are more than a core has fill buffers for
+REPEATS = 3
+
+
+def limit_of(data: Data) -> Side:
+    """The reading loop, and the seconds that storing the output would take."""
+    library = _compiled()
+    case, threads = data.case, data.threads
+    table = make_table(case, huge_pages(case.table_bytes).view(np.float32).reshape(case.rows, case.dim))
+    ids = make_ids(case)[0]
+    address, row_bytes, count = table.ctypes.data, 4 * case.dim, case.id_count
+
+    def reader(distance: int, lines: int, team: int) -> Callable[[int], None]:
+        return lambda at: library.read_rows(address, row_bytes, at, count, distance, lines, team)
+
+    ways = [reader(*way) for way in product(DISTANCES, LINES_AHEAD, {1, threads})]
+    best = min(ways, key=lambda way: _best(way, ids.ctypes.data))
+    alive = [table]  # what the addresses point into
+
+    def native(ids: NDArray[np.int64]) -> int:
+        alive.append(ids)
+        return ids.ctypes.data
+
+    return Side(
+        best, ids=native, array=None, computed_seconds=_store_seconds(library, case.batch_bytes, threads)
+    )
+
+
+def huge_pages(nbytes: int) -> NDArray[np.uint8]:
+    """Memory on the border of a huge page, made of huge pages where the kernel has them."""
+    memory = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(memory, np.uint8)
+    first = -whole.ctypes.data % HUGE_PAGE
+    return whole[first : first + nbytes]
+
+
+def _store_seconds(library: ctypes.CDLL, nbytes: int, threads: int) -> float:
+    """For an output of this size: bandwidth depends on whether it fits into a cache."""
+    pages = -(-nbytes // 4096)
+    out = huge_pages(pages * 4096)
+    ways = product((False, True), {1, threads})
+    seconds = min(_best(library.store, out.ctypes.data, out.nbytes, *way) for way in ways)
+    return seconds * nbytes / out.nbytes
+
+
+def _best(run: Callable[..., Any], *arguments: Any) -> float:
+    times = []
+    for _ in range(REPEATS + 1):  # the first warms up: pages, threads
+        start = time.perf_counter()
+        run(*arguments)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def _compiled() -> ctypes.CDLL:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise RuntimeError("the limit is a C loop, and there is no C compiler (cc)")
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "limit.so"
+        source = Path(__file__).with_name("limit.c")
+        options = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
+        subprocess.run([compiler, *options, "-o", made, source], check=True)
+        library = ctypes.CDLL(str(made))
+    size, whole = ctypes.c_size_t, ctypes.c_int64
+    library.read_rows.argtypes = [size, size, size, whole, whole, whole, ctypes.c_int]
+    library.read_rows.restype = ctypes.c_uint64
+    library.store.argtypes = [size, size, ctypes.c_int, ctypes.c_int]
+    library.store.restype = None
+    return library

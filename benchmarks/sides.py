@@ -1,0 +1,351 @@
+"""Who is measured. To add a peer, write a function that takes `Data` and returns a `Side`::
+
+    @side("name in the report", needs=["its_package"])
+    def its_lookup(data):
+        return Side(lambda ids: its_package.take(data.table, ids))
+
+It runs in a process of its own, so it may set whatever it needs. Every side uses `data.threads` threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from dataclasses import dataclass, field
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cases import Case
+
+OURS = "fastembed"
+LIMIT = "the limit"
+ONE_THREAD = "fastembed, one thread"
+
+
+class Data(NamedTuple):
+    """What a side is made of."""
+
+    case: Case
+    table: NDArray[np.float32]
+    updates: NDArray[np.float32] | None  # for what adds up
+    threads: int
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+@dataclass
+class Side:
+    """What a call is, in one library's own terms."""
+
+    call: Callable[[Any], Any]  # native ids -> native result; returns when the result is there
+    ids: Callable[[NDArray[np.int64]], Any] = _as_it_is  # to native ids, not timed
+    # A native result as an ndarray, copying nothing where that can be; None where there is no answer.
+    array: Callable[[Any], Any] | None = _as_it_is
+    adds_to_table: bool = False  # the result is the table, changed in place
+    computed_seconds: float = 0.0  # per call, besides the time it takes: only the limit has some
+
+
+@dataclass
+class Entry:
+    """A side in the list."""
+
+    name: str
+    needs: list[str]
+    is_peer: bool
+    smallest: int  # bytes of a batch
+    factories: dict[str, Callable[[Data], Side]] = field(default_factory=dict)  # by the kind of case
+
+    def missing(self) -> list[str]:
+        """The packages that are not installed."""
+        return [package for package in self.needs if importlib.util.find_spec(package) is None]
+
+    def takes(self, case: Case) -> bool:
+        """Whether this case is measured."""
+        return case.kind in self.factories and case.batch_bytes >= self.smallest
+
+
+SIDES: dict[str, Entry] = {}
+
+
+def side(
+    name: str,
+    needs: list[str] | None = None,
+    kinds: tuple[str, ...] = ("lookup",),
+    is_peer: bool = True,
+    smallest: int = 0,
+) -> Callable[[Callable[[Data], Side]], Callable[[Data], Side]]:
+    """Put a function into the list of sides, for some kinds of cases."""
+
+    def put(factory: Callable[[Data], Side]) -> Callable[[Data], Side]:
+        entry = SIDES.setdefault(name, Entry(name, needs or [], is_peer, smallest))
+        entry.factories.update(dict.fromkeys(kinds, factory))
+        return factory
+
+    return put
+
+
+# --- Ours ---
+
+
+@side(OURS, is_peer=False)
+def our_layer(data: Data) -> Side:
+    import fastembed
+
+    fastembed.set_num_threads(data.threads)
+    return Side(fastembed.layers.Embedding(data.case.rows, data.case.dim, weights=[data.table]))
+
+
+@side(OURS, kinds=("add",), is_peer=False)
+def our_addition(data: Data) -> Side:
+    import fastembed
+
+    fastembed.set_num_threads(data.threads)
+    table = fastembed.Variable(data.table)
+    updates = data.updates
+    return Side(
+        lambda ids: fastembed.ops.scatter_add(table, ids, updates), array=np.asarray, adds_to_table=True
+    )
+
+
+@side(OURS, kinds=("gradient",), is_peer=False)
+def our_gradient(data: Data) -> Side:
+    import fastembed
+
+    fastembed.set_num_threads(data.threads)
+    rows, updates = data.case.rows, data.updates
+    return Side(
+        lambda ids: fastembed.ops.embedding_gradient(ids, updates, rows),
+        array=lambda result: result.to_dense(),
+    )
+
+
+@side(ONE_THREAD, is_peer=False, smallest=1_000_000)
+def our_layer_on_one_thread(data: Data) -> Side:
+    return our_layer(data._replace(threads=1))
+
+
+@side(LIMIT, is_peer=False, smallest=1_000_000)
+def the_limit(data: Data) -> Side:
+    from benchmarks.limit import limit_of  # which needs this module
+
+    return limit_of(data)
+
+
+# --- NumPy ---
+
+
+@side("np.take")
+def numpy_take(data: Data) -> Side:
+    table = data.table
+    return Side(lambda ids: np.take(table, ids, axis=0))
+
+
+@side("W[ids]")
+def numpy_index(data: Data) -> Side:
+    table = data.table
+    return Side(lambda ids: table[ids])
+
+
+@side("np.take(out=)")
+def numpy_take_out(data: Data) -> Side:
+    """Into the same memory each time; mode="clip", because otherwise NumPy copies once more."""
+    table = data.table
+    out = np.ones((*data.case.ids, data.case.dim), np.float32)  # ones: its pages are there before it is timed
+    return Side(lambda ids: np.take(table, ids, axis=0, out=out, mode="clip"))
+
+
+@side("np.add.at", kinds=("add",))
+def numpy_add_at(data: Data) -> Side:
+    table, updates = data.table, data.updates
+
+    def call(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        np.add.at(table, ids, updates)
+        return table
+
+    return Side(call, adds_to_table=True)
+
+
+# --- torch ---
+
+
+def _torch(threads: int) -> Any:
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.inference_mode().__enter__()  # once and for good: entering it in each call would cost the peer 2 us
+    return torch
+
+
+@side("torch F.embedding", ["torch"])
+def torch_embedding(data: Data) -> Side:
+    torch = _torch(data.threads)
+    table, embedding = torch.from_numpy(data.table), torch.nn.functional.embedding
+    return Side(lambda ids: embedding(ids, table), ids=torch.from_numpy, array=torch.Tensor.numpy)
+
+
+@side("torch index_select", ["torch"])
+def torch_index_select(data: Data) -> Side:
+    torch = _torch(data.threads)
+    table = torch.from_numpy(data.table)
+    return Side(  # takes one axis of ids only
+        lambda ids: table.index_select(0, ids),
+        ids=lambda ids: torch.from_numpy(ids.reshape(-1)),
+        array=lambda rows: rows.numpy().reshape(*data.case.ids, -1),
+    )
+
+
+@side("torch index_add_", ["torch"], kinds=("add",))
+def torch_index_add(data: Data) -> Side:
+    torch = _torch(data.threads)
+    table, updates = torch.from_numpy(data.table), torch.from_numpy(data.updates)
+    return Side(
+        lambda ids: table.index_add_(0, ids, updates),
+        ids=torch.from_numpy,
+        array=torch.Tensor.numpy,
+        adds_to_table=True,
+    )
+
+
+@side("torch embedding_dense_backward", ["torch"], kinds=("add", "gradient"))
+def torch_dense_backward(data: Data) -> Side:
+    torch = _torch(data.threads)
+    rows, updates = data.case.rows, torch.from_numpy(data.updates)
+    backward = torch.ops.aten.embedding_dense_backward
+    return Side(
+        lambda ids: backward(updates, ids, rows, -1, False), ids=torch.from_numpy, array=torch.Tensor.numpy
+    )
+
+
+# --- TensorFlow and Keras ---
+
+
+def _tensorflow(threads: int) -> Any:
+    import tensorflow
+
+    if tensorflow.config.threading.get_intra_op_parallelism_threads() != threads:
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+    return tensorflow
+
+
+def _view(tensor: Any) -> NDArray[Any]:
+    return np.asarray(memoryview(tensor))  # .numpy() would copy
+
+
+@side("tf.gather", ["tensorflow"])
+def tf_gather(data: Data) -> Side:
+    tf = _tensorflow(data.threads)
+    table = tf.constant(data.table)
+    return Side(lambda ids: tf.gather(table, ids), ids=tf.constant, array=_view)
+
+
+@side("tf.unsorted_segment_sum", ["tensorflow"], kinds=("add", "gradient"))
+def tf_segment_sum(data: Data) -> Side:
+    """After tf.unique: the rows that are touched and their sums. These are added to no table."""
+    tf = _tensorflow(data.threads)
+    updates, shape = tf.constant(data.updates), data.table.shape
+
+    def call(ids: Any) -> Any:
+        rows, segments = tf.unique(ids)
+        return rows, tf.math.unsorted_segment_sum(updates, segments, tf.size(rows))
+
+    def dense(result: Any) -> NDArray[np.float32]:
+        gradient = np.zeros(shape, np.float32)
+        gradient[result[0].numpy()] = result[1].numpy()
+        return gradient
+
+    return Side(call, ids=tf.constant, array=dense)
+
+
+def _keras_layer(backend: str, data: Data) -> Any:
+    os.environ["KERAS_BACKEND"] = backend
+    import keras
+
+    layer = keras.layers.Embedding(data.case.rows, data.case.dim, embeddings_initializer="zeros")
+    layer.build()
+    layer.embeddings.assign(data.table)
+    return layer
+
+
+@side("Keras on TensorFlow", ["keras", "tensorflow"])
+def keras_on_tensorflow(data: Data) -> Side:
+    tf = _tensorflow(data.threads)
+    return Side(_keras_layer("tensorflow", data), ids=tf.constant, array=_view)
+
+
+@side("Keras on JAX", ["keras", "jax"])
+def keras_on_jax(data: Data) -> Side:
+    import jax
+
+    layer = _keras_layer("jax", data)
+    return Side(lambda ids: layer(ids).block_until_ready(), ids=jax.numpy.asarray, array=np.asarray)
+
+
+# --- JAX. It takes its threads from the CPUs that the process may run on. ---
+
+
+@side("jax.jit(take)", ["jax"])
+def jax_take(data: Data) -> Side:
+    import jax
+
+    table = jax.numpy.asarray(data.table)
+    take = jax.jit(lambda table, ids: jax.numpy.take(table, ids, axis=0))
+    return Side(lambda ids: take(table, ids).block_until_ready(), ids=jax.numpy.asarray, array=np.asarray)
+
+
+@side("jax .at[].add", ["jax"], kinds=("add",))
+def jax_at_add(data: Data) -> Side:
+    """With its table donated, so that JAX may add in place."""
+    import jax
+
+    add = jax.jit(lambda table, ids, updates: table.at[ids].add(updates), donate_argnums=0)
+    table, updates = jax.numpy.array(data.table), jax.numpy.asarray(data.updates)
+
+    def call(ids: Any) -> Any:
+        nonlocal table
+        table = add(table, ids, updates).block_until_ready()
+        return table
+
+    return Side(call, ids=jax.numpy.asarray, array=np.asarray, adds_to_table=True)
+
+
+# --- ONNX Runtime ---
+
+_ONNX_LARGEST = 2**31  # of a model file; a larger table is fed as an input
+
+
+@side("ONNX Runtime Gather", ["onnxruntime", "onnx"])
+def onnx_gather(data: Data) -> Side:
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    info = helper.make_tensor_value_info
+    inputs = [info("ids", TensorProto.INT64, [None] * len(data.case.ids))]
+    inside = data.case.table_bytes < _ONNX_LARGEST
+    if not inside:
+        inputs.append(info("table", TensorProto.FLOAT, list(data.table.shape)))
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["rows"])],
+        "lookup",
+        inputs,
+        [info("rows", TensorProto.FLOAT, [None] * (len(data.case.ids) + 1))],
+        [onnx.numpy_helper.from_array(data.table, "table")] if inside else [],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = data.threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    value = onnxruntime.OrtValue.ortvalue_from_numpy
+    fed = {} if inside else {"table": value(data.table)}
+
+    def view(result: Any) -> NDArray[np.float32]:  # .numpy() would copy
+        numbers = ctypes.POINTER(ctypes.c_float).from_buffer(ctypes.c_void_p(result[0].data_ptr()))
+        return np.ctypeslib.as_array(numbers, result[0].shape())
+
+    return Side(lambda ids: session.run_with_ort_values(["rows"], {"ids": ids, **fed}), ids=value, array=view)
