@@ -7,6 +7,7 @@ every dtype shares the same copy; only arithmetic is typed.
 
 import os
 import warnings
+from threading import local
 
 import numpy as np
 
@@ -15,6 +16,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from _numpy cimport (
     PyArray_CheckExact,
@@ -22,6 +24,7 @@ from _numpy cimport (
     PyArray_ISALIGNED,
     PyArray_ISNOTSWAPPED,
     PyArray_NBYTES,
+    new_array,
 )
 
 from fastembed._memory cimport new_output
@@ -689,27 +692,81 @@ def add_detours(Py_ssize_t change):
 cdef class TableCall:
     """Base of callables that turn ids into rows.
 
-    Once `_answer_with` has named a table, a call with one plain array of integers is answered by that
-    table in one C call. Every other call goes to the ``_call`` of the subclass.
+    Once `_answer_with` has named a table, a call with nothing but integers (an array, a list, a tuple or a
+    number) is answered by that table in one C call; with ``training=True`` the ids are recorded as well.
+    Every other call goes to the ``_call`` of the subclass.
     """
     cdef:
-        readonly Table _table     # which answers alone, or None
-        readonly size_t _changes  # how often that was called into question
+        readonly Table _table      # which answers alone, or None
+        readonly object _recorded  # a threading.local: in `calls` what each thread's backward will need
+        readonly size_t _changes   # how often the answer was called into question
+        bint _records              # whether what a recorded call needs is a copy of its ids
+
+    def __cinit__(self, *_, **__):
+        self._recorded = local()
 
     def _reconsider(self):
         """Something changed: let no table answer alone until `_answer_with` names one."""
         self._table = None
         self._changes += 1
 
-    def _answer_with(self, Table table, size_t changes):
-        """Let ``table`` (or none) answer alone, unless something changed since ``_changes`` was read."""
+    def _answer_with(self, Table table, size_t changes, bint records=False):
+        """Let ``table`` (or none) answer alone, unless something changed since ``_changes`` was read.
+
+        ``records`` says that a call with ``training=True`` is answered by the table, too, and remembered by a
+        copy of its ids.
+        """
         if changes == self._changes:
-            self._table = table
+            self._table, self._records = table, records
 
     def __call__(self, *args, **kwargs):
-        cdef Table table = self._table
-        if table is not None and not _detours and not kwargs and len(args) == 1:
-            ids = args[0]
-            if PyArray_CheckExact(ids) and cnp.PyArray_TYPE(<cnp.ndarray>ids) <= cnp.NPY_ULONGLONG:
-                return table.lookup(<cnp.ndarray>ids, None)
-        return self._call(*args, **kwargs)
+        cdef:
+            Table table = self._table
+            bint recorded = False, known
+            object ids, training
+        if table is None or _detours or len(args) != 1:
+            return self._call(*args, **kwargs)
+        if kwargs:
+            training = kwargs.get("training", self)
+            if training is True:
+                recorded = True
+            known = training is None or training is False or recorded and self._records
+            if len(kwargs) > 1 or not known:
+                return self._call(*args, **kwargs)
+        ids = _plain_ids(args[0])
+        if ids is None:
+            return self._call(*args, **kwargs)
+        if recorded:
+            return self._record(table, _copy_of(ids))
+        return table.lookup(ids, None)
+
+    cdef _record(self, Table table, cnp.ndarray ids):
+        """The rows at ``ids``, which are nobody else's to change, and a note of them for `backward`."""
+        cdef object outputs = table.lookup(ids, None), calls = getattr(self._recorded, "calls", None)
+        if calls is None:
+            calls = self._recorded.calls = []
+        calls.append((ids, outputs.shape))
+        return outputs
+
+
+cdef cnp.ndarray _copy_of(cnp.ndarray ids):
+    """A private copy. PyArray_NewCopy does the same for any array, in twice the time where ids are few."""
+    cdef cnp.ndarray copy
+    if not PyArray_IS_C_CONTIGUOUS(ids):
+        return cnp.PyArray_NewCopy(ids, cnp.NPY_CORDER)
+    copy = new_array(<cnp.dtype>cnp.PyArray_DESCR(ids), cnp.PyArray_NDIM(ids), cnp.PyArray_DIMS(ids), NULL)
+    memcpy(cnp.PyArray_DATA(copy), cnp.PyArray_DATA(ids), PyArray_NBYTES(ids))
+    return copy
+
+
+cdef _plain_ids(object ids):
+    """``ids`` as an array of integers or bool, if nothing about them needs a closer look; else None."""
+    if type(ids) is list or type(ids) is tuple or type(ids) is int:
+        try:
+            ids = cnp.PyArray_FROM_O(ids)
+        except Exception:  # ragged, or no numbers: the long way says so
+            return None
+    elif not PyArray_CheckExact(ids):
+        return None
+    # NPY_BOOL and the ten integer types come first in NumPy's enumeration.
+    return ids if cnp.PyArray_TYPE(<cnp.ndarray>ids) <= cnp.NPY_ULONGLONG else None
