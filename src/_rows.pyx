@@ -1,6 +1,6 @@
 """Tables of rows: one C call looks ids up, one adds rows up.
 
-A lookup reads every id once, into a private block that it checks and then copies rows from (ids.h
+A lookup reads its ids into a private block that it checks and then copies rows from (ids.h
 says why); an addition copies and checks all ids before it writes anything. Rows travel as bytes, so
 every dtype shares the same copy; only arithmetic is typed.
 """
@@ -33,18 +33,18 @@ from fastembed._team cimport Team, run, team_for
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
-cdef extern from "ids.h" nogil:
-    ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
-    fe_load fe_loader(Py_ssize_t size, bint is_signed, bint is_swapped)
-    Py_ssize_t fe_first_outside(const uint64_t* block, Py_ssize_t n, uint64_t rows)
-
 cdef extern from "rows.h" nogil:
+    ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
+    ctypedef fe_load (*fe_loader)(Py_ssize_t size, bint is_signed, bint is_swapped) noexcept
+    ctypedef Py_ssize_t (*fe_check)(const uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
     ctypedef void (*fe_take)(
         char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t ahead
     ) noexcept
     ctypedef void (*fe_add)(void* acc, const void* row, Py_ssize_t dim) noexcept
     ctypedef struct fe_rows:
         const char* name
+        fe_loader loader
+        fe_check first_outside
         fe_take copy
         fe_take stream
         fe_take widen_bfloat16
@@ -68,10 +68,13 @@ cdef enum:
     # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
     # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
     GIL_BYTES = 128 * 1024
-    # Smaller tables live in or near the second-level cache, where fetching rows ahead only costs time.
-    FETCH_TABLE_BYTES = 4 * 1024 * 1024
-    # The rows fetched ahead cover this many bytes (FBGEMM's rule), but at most 16 rows.
-    FETCH_BYTES = 4096
+    # Smaller tables live in the second-level cache, where fetching rows ahead only costs time.
+    FETCH_TABLE_BYTES = 512 * 1024
+    # The rows fetched ahead cover this many bytes, but are not fewer and not more than so many
+    # (docs/decisions.md, "Rows fetched ahead").
+    FETCH_BYTES = 8192
+    LEAST_AHEAD = 4
+    MOST_AHEAD = 32
     # Outputs that the second-level caches cannot hold are written past them: faster alone and with a sum of
     # the output after it (docs/decisions.md, "Large outputs").
     STREAM_BYTES = 32 * 1024 * 1024
@@ -120,7 +123,7 @@ cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
     view.data = <const char*>cnp.PyArray_DATA(ids)
     view.n = cnp.PyArray_SIZE(ids)
     view.stride = cnp.PyArray_STRIDE(ids, 0) if cnp.PyArray_NDIM(ids) == 1 else cnp.PyArray_ITEMSIZE(ids)
-    view.load = fe_loader(
+    view.load = _rows.loader(
         cnp.PyArray_ITEMSIZE(ids), cnp.PyTypeNum_ISSIGNED(kind), not PyArray_ISNOTSWAPPED(ids)
     )
     return ids
@@ -184,7 +187,7 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
     while i < stop:
         n = min(<Py_ssize_t>BLOCK, stop - i)
         job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, n, block)
-        bad = fe_first_outside(block, n, table.rows)
+        bad = _rows.first_outside(block, n, table.rows)
         if bad < n:
             job.outside[part].position = i + bad
             job.outside[part].id = block[bad]
@@ -276,7 +279,8 @@ cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
     table.take = _rows.widen_bfloat16 if widen else _rows.copy
     table.ahead = 0
     if PyArray_NBYTES(array) > FETCH_TABLE_BYTES:
-        table.ahead = min(<Py_ssize_t>16, max(<Py_ssize_t>2, FETCH_BYTES // table.row_bytes))
+        table.ahead = FETCH_BYTES // table.row_bytes
+        table.ahead = min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, table.ahead))
     return table
 
 
@@ -569,7 +573,7 @@ cdef _sort_ids(Addition* job, cnp.ndarray ids, Py_ssize_t rows):
         while i < n:
             size = min(<Py_ssize_t>BLOCK, n - i)
             view.load(view.data + i * view.stride, view.stride, size, block)
-            bad = fe_first_outside(block, size, rows)
+            bad = _rows.first_outside(block, size, rows)
             if bad < size:
                 outside.position, outside.id = i + bad, block[bad]
                 break
