@@ -116,22 +116,54 @@ FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_by
     })
 }
 
-FE_TARGET static void add_float32(void *acc_, const void *row_, ptrdiff_t dim)
+FE_TARGET static inline void fetch_numbers(const char *acc, const char *values, size_t n)
 {
-    float *restrict acc = acc_;
-    const float *restrict row = row_;
-    for (ptrdiff_t j = 0; j < dim; ++j)
-        acc[j] += row[j];
+    for (size_t j = 0; j < n; j += 64)
+        __builtin_prefetch(acc + j, 1);
+    if (values)
+        for (size_t j = 0; j < n; j += 64)
+            __builtin_prefetch(values + j);
 }
 
-FE_TARGET static void add_float64(void *acc_, const void *row_, ptrdiff_t dim)
-{
-    double *restrict acc = acc_;
-    const double *restrict row = row_;
-    for (ptrdiff_t j = 0; j < dim; ++j)
-        acc[j] += row[j];
-}
+/* Values that are taken as they lie are fetched by the processor itself. */
+#define FE_FETCH_PAIR(i)                                                                          \
+    fetch_numbers(acc + rows[i] * row_bytes, positions ? values + positions[i] * row_bytes : NULL, nbytes)
+
+#define FE_ADD(name, type, begins)                                                                \
+    FE_TARGET static inline void name##_row(type *restrict to, const type *restrict from,         \
+                                            ptrdiff_t dim, int is_first)                          \
+    {                                                                                             \
+        if (is_first)                                                                             \
+            for (ptrdiff_t j = 0; j < dim; ++j)                                                   \
+                to[j] = (type)0 + from[j];                                                        \
+        else                                                                                      \
+            for (ptrdiff_t j = 0; j < dim; ++j)                                                   \
+                to[j] += from[j];                                                                 \
+    }                                                                                             \
+                                                                                                  \
+    FE_TARGET static void name(char *acc, const char *values, ptrdiff_t dim, size_t row_bytes,    \
+                               const uint64_t *rows, const uint64_t *positions, ptrdiff_t n,      \
+                               ptrdiff_t ahead, int goes_on)                                      \
+    {                                                                                             \
+        const size_t nbytes = dim * sizeof(type);                                                 \
+        for (ptrdiff_t i = 0; i < ahead && i < n; ++i)                                            \
+            FE_FETCH_PAIR(i);                                                                     \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
+            if (ahead && i + ahead < n)                                                           \
+                FE_FETCH_PAIR(i + ahead);                                                         \
+            uint64_t position = positions ? positions[i] : (uint64_t)i;                           \
+            name##_row((type *)(acc + rows[i] * row_bytes),                                       \
+                       (const type *)(values + position * row_bytes), dim, begins);               \
+        }                                                                                         \
+        (void)goes_on;                                                                            \
+    }
+
+#define FE_BEGINS (i ? rows[i] != rows[i - 1] : !goes_on)
+FE_ADD(add_float32, float, 0)
+FE_ADD(add_float64, double, 0)
+FE_ADD(sum_float32, float, FE_BEGINS)
+FE_ADD(sum_float64, double, FE_BEGINS)
 
 const fe_rows FE_PASTE(fe_rows, FE_ISA) = {
-    FE_TEXT(FE_ISA), copy, stream, widen_bfloat16, add_float32, add_float64,
+    FE_TEXT(FE_ISA), copy, stream, widen_bfloat16, add_float32, add_float64, sum_float32, sum_float64,
 };
