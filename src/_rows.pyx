@@ -13,7 +13,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -64,6 +64,8 @@ cdef extern from "additions.h" nogil:
         fe_load load
         Py_ssize_t n
         uint64_t table_rows
+        uint64_t* rows
+        Py_ssize_t* outside
         char* target
         const char* values
         size_t row_bytes
@@ -71,24 +73,25 @@ cdef extern from "additions.h" nogil:
         Py_ssize_t ahead
         fe_add add
         int threads
-        uint64_t* rows
+        Py_ssize_t* counts
+        int bits
+        int line_bits
+        uint16_t* owners
+        int done_bits
         fe_entry* order
         fe_entry** spare
-        int line_bits
-        uint64_t factor
-        int key_shift
-        int shift
-        int bits
-        Py_ssize_t* starts
-        Py_ssize_t* outside
         Py_ssize_t* begun
         int64_t* indices
     void fe_copy_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
-    void fe_count_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
-    void fe_place(const fe_additions* additions, Py_ssize_t parts) noexcept
-    void fe_order_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
-    void fe_begin_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    void fe_deal(fe_additions* a, Py_ssize_t parts) noexcept
     void fe_add_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    void fe_count_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    void fe_place(fe_additions* a, Py_ssize_t parts) noexcept
+    void fe_order_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    void fe_next_pass(fe_additions* a) noexcept
+    void fe_begin_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    Py_ssize_t fe_number_rows(fe_additions* a, Py_ssize_t parts) noexcept
+    void fe_sum_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
 
 cnp.import_array()
 
@@ -107,8 +110,8 @@ cdef enum:
     # Outputs that the second-level caches cannot hold are written past them: faster alone and with a sum of
     # the output after it (docs/decisions.md, "Large outputs").
     STREAM_BYTES = 32 * 1024 * 1024
-    # Groups of rows for each part of an addition: a group that is not whole in one part costs it a little more.
-    GROUPS_A_PART = 4
+    # Bundles of rows for each owner in an addition: 1 % of its share, where no row is named often.
+    BUNDLES_A_PART = 64
     CACHE_LINE = 64
     # Axes that an array can have in any NumPy; what the one that runs allows is _max_dims.
     MAX_DIMS = 64
@@ -130,6 +133,8 @@ cdef const fe_rows* _choose_rows() except NULL:
 cdef const fe_rows* _rows = _choose_rows()
 
 cdef int _max_dims = 32 if np.__version__.startswith("1.") else MAX_DIMS
+
+cdef cnp.dtype _int64 = np.dtype(np.int64)
 
 isa = _rows.name.decode()
 
@@ -632,58 +637,35 @@ cdef int _open_addition(fe_additions* job, Ids* view, cnp.ndarray values, Py_ssi
     return 0
 
 
-cdef void* _plan(fe_additions* job, Team team, int passes) except NULL:
-    """Memory for the ids and for ordering them in so many passes, to be freed."""
+cdef char* _memory_for(fe_additions* job, Py_ssize_t parts, size_t more) except NULL:
+    """Memory for the ids of a job in so many parts, and at its end ``more`` bytes. To be freed."""
     cdef:
-        size_t entries = min(2, passes) * sizeof(fe_entry), counts = 2 * team.parts + 1
+        size_t ids = (<size_t>job.n + parts) * sizeof(uint64_t)
         char* memory = NULL
-    if passes:
-        counts += <size_t>team.parts << job.bits
-    if job.n < PY_SSIZE_T_MAX // 64:
-        memory = <char*>malloc(job.n * (entries + sizeof(uint64_t)) + counts * sizeof(Py_ssize_t))
+    if job.n < PY_SSIZE_T_MAX // 128:
+        memory = <char*>malloc(ids + more)
     if memory is NULL:
         raise MemoryError(f"no memory to add up values at {job.n:,} ids")
-    job.threads = team.threads
-    job.spare[0] = <fe_entry*>memory
-    job.spare[1] = job.spare[0] + job.n
-    job.rows = <uint64_t*>(memory + job.n * entries)
+    job.rows = <uint64_t*>memory
     job.outside = <Py_ssize_t*>(job.rows + job.n)
-    job.begun = job.outside + team.parts
-    job.starts = job.begun + team.parts + 1 if passes else NULL
     return memory
 
 
-cdef Outside _take_ids(fe_additions* job, Team team, int key_bits) noexcept nogil:
-    """Copy and check the ids, and order them by so many bits of their keys (0: not at all)."""
+cdef Outside _copy_ids(fe_additions* job, Team team) noexcept nogil:
+    """Copy and check all ids; return the first outside the table."""
     cdef:
         Outside outside
-        fe_entry* next_spare
         Py_ssize_t part
-    outside.position = -1
+    outside.position, outside.id = -1, 0
     run(fe_copy_part, job, team)
     for part in range(team.parts):  # parts are in the order of their ids
         if job.outside[part] < job.n:
             outside.position, outside.id = job.outside[part], job.rows[job.outside[part]]
-            return outside
-    while job.shift < key_bits:
-        if job.shift:
-            run(fe_count_part, job, team)
-        fe_place(job, team.parts)
-        run(fe_order_part, job, team)
-        next_spare = job.order if job.shift else job.spare[1]
-        job.order, job.spare[0] = job.spare[0], next_spare
-        job.shift += job.bits
+            break
     return outside
 
 
-cdef Outside _take_ids_and_add(fe_additions* job, Team team, int key_bits) noexcept nogil:
-    cdef Outside outside = _take_ids(job, team, key_bits)
-    if outside.position < 0:
-        run(fe_add_part, job, team)
-    return outside
-
-
-cdef int _bits(uint64_t number) noexcept nogil:
+cdef int _bits(uint64_t number) noexcept:
     """Of the number in binary: 0 for 0."""
     cdef int bits = 0
     while number:
@@ -698,6 +680,15 @@ cdef Py_ssize_t _fetch_ahead(Py_ssize_t row_bytes, Py_ssize_t nbytes) noexcept:
     return min(<Py_ssize_t>16, max(<Py_ssize_t>2, FETCH_BYTES // row_bytes))
 
 
+cdef Outside _copy_and_add(fe_additions* job, Team team) noexcept nogil:
+    cdef Outside outside = _copy_ids(job, team)
+    if outside.position < 0:
+        if job.owners != NULL:
+            fe_deal(job, team.parts)
+        run(fe_add_part, job, team)
+    return outside
+
+
 cdef int _add_in_place(char* target, Py_ssize_t rows, cnp.ndarray ids, cnp.ndarray values) except -1:
     cdef:
         Ids view
@@ -706,29 +697,44 @@ cdef int _add_in_place(char* target, Py_ssize_t rows, cnp.ndarray ids, cnp.ndarr
         Outside outside
         Py_ssize_t nbytes = PyArray_NBYTES(values)
         Team team = team_for(nbytes, view.n)
-        int key_bits = 0
-        void* memory
+        size_t more = 0
+        char* memory
     _open_addition(&job, &view, values, rows)
     job.target = target
     job.add = _rows.add_float32 if job.itemsize == 4 else _rows.add_float64
-    job.ahead = _fetch_ahead(job.row_bytes, max(rows * <Py_ssize_t>job.row_bytes, nbytes))
+    job.ahead = _fetch_ahead(job.row_bytes, rows * <Py_ssize_t>job.row_bytes)
+    team.parts = team.threads  # each walks over all ids
     if team.parts > 1:
-        # Rows that share a cache line go to the same owner.
-        job.line_bits = _bits(CACHE_LINE // job.row_bytes) - 1 if 0 < job.row_bytes < CACHE_LINE else 0
-        key_bits = job.bits = _bits(GROUPS_A_PART * team.parts - 1)
-        job.factor, job.key_shift = 0x9E3779B97F4A7C15, 64 - key_bits
-    memory = _plan(&job, team, key_bits > 0)
+        job.bits = min(10, _bits(BUNDLES_A_PART * team.parts - 1))
+        if 0 < job.row_bytes < CACHE_LINE:
+            job.line_bits = _bits(CACHE_LINE // job.row_bytes) - 1
+        more = (team.parts * sizeof(Py_ssize_t) + sizeof(uint16_t)) << job.bits
+    memory = _memory_for(&job, team.parts, more)
+    if team.parts > 1:
+        job.counts = job.outside + team.parts
+        job.owners = <uint16_t*>(job.counts + (team.parts << job.bits))
     try:
-        if nbytes < GIL_BYTES and view.n < GIL_BYTES and team.parts == 1:
-            outside = _take_ids_and_add(&job, team, key_bits)
+        if team.parts == 1 and nbytes < GIL_BYTES and view.n < GIL_BYTES:
+            outside = _copy_and_add(&job, team)
         else:
             with nogil:
-                outside = _take_ids_and_add(&job, team, key_bits)
+                outside = _copy_and_add(&job, team)
     finally:
         free(memory)
     if outside.position >= 0:
         raise _outside_error(outside, ids, rows)
     return 0
+
+
+cdef Py_ssize_t _sort_rows(fe_additions* job, Team team, int key_bits) noexcept nogil:
+    """Order the copied ids by so many bits; return how many rows there are."""
+    while job.done_bits < key_bits:
+        run(fe_count_part, job, team)
+        fe_place(job, team.parts)
+        run(fe_order_part, job, team)
+        fe_next_pass(job)
+    run(fe_begin_part, job, team)
+    return fe_number_rows(job, team.parts)
 
 
 def sum_rows(ids, values, Py_ssize_t rows):
@@ -758,10 +764,10 @@ def sum_rows(ids, values, Py_ssize_t rows):
         fe_additions job
         Outside outside
         Team team
-        Py_ssize_t part, unique = 0, n
-        int key_bits, passes
-        cnp.npy_intp dims[MAX_DIMS]
-        void* memory
+        Py_ssize_t unique = 0
+        int ids_ndim, axis, key_bits, passes
+        cnp.npy_intp dims[MAX_DIMS + 1]
+        char* memory
     if rows < 0:
         raise ValueError(f"the number of rows cannot be negative, got {rows}")
     if not isinstance(values, np.ndarray):
@@ -769,39 +775,41 @@ def sum_rows(ids, values, Py_ssize_t rows):
     if not isinstance(ids, np.ndarray) or not _addable(values) or values.shape[: ids.ndim] != ids.shape:
         row_shape = values.shape[getattr(ids, "ndim", 0):]
         raise _addition_error(np.empty((0, *row_shape), values.dtype), ids, values)
+    ids_ndim = cnp.PyArray_NDIM(ids)
     _opened = _open_ids(ids, &view)
     team = team_for(PyArray_NBYTES(values), view.n)
     _open_addition(&job, &view, values, rows)
     job.add = _rows.sum_float32 if job.itemsize == 4 else _rows.sum_float64
     job.ahead = _fetch_ahead(job.row_bytes, PyArray_NBYTES(values))
-    job.factor = 1
-    key_bits = max(1, _bits(rows - 1)) if rows else 1
+    job.threads = team.threads
+    key_bits = max(1, _bits(rows - 1))
     passes = (key_bits + 10) // 11 if view.n >= 2048 else (key_bits + 7) // 8
     job.bits = (key_bits + passes - 1) // passes
-    # A part of the ordering has more entries than counts.
+    # More entries than counts in a part of the sort.
     team.parts = min(team.parts, max(<Py_ssize_t>team.threads, view.n >> (job.bits + 1)))
-    memory = _plan(&job, team, passes)
+    memory = _memory_for(
+        &job, team.parts, 2 * view.n * sizeof(fe_entry) + (team.parts + 1 + (team.parts << job.bits)) * sizeof(Py_ssize_t)
+    )
+    job.spare[0] = <fe_entry*>(job.outside + team.parts)
+    job.spare[1] = job.spare[0] + view.n
+    job.begun = <Py_ssize_t*>(job.spare[1] + view.n)
+    job.counts = job.begun + team.parts + 1
     try:
         with nogil:
-            outside = _take_ids(&job, team, key_bits)
-            if outside.position < 0:
-                run(fe_begin_part, &job, team)
-                for part in range(team.parts):
-                    n = job.begun[part]
-                    job.begun[part] = unique
-                    unique += n
-                job.begun[team.parts] = unique
+            outside = _copy_ids(&job, team)
+            if outside.position < 0 and view.n:
+                unique = _sort_rows(&job, team, key_bits)
         if outside.position >= 0:
             raise _outside_error(outside, ids, rows)
-        indices = np.empty(unique, np.int64)
         dims[0] = unique
-        for part in range(cnp.PyArray_NDIM(ids), cnp.PyArray_NDIM(values)):
-            dims[1 + part - cnp.PyArray_NDIM(ids)] = cnp.PyArray_DIM(values, part)
-        sums = new_output(values.dtype, 1 + cnp.PyArray_NDIM(values) - cnp.PyArray_NDIM(ids), dims)
+        for axis in range(ids_ndim, cnp.PyArray_NDIM(values)):
+            dims[1 + axis - ids_ndim] = cnp.PyArray_DIM(values, axis)
+        indices = new_output(_int64, 1, dims)
+        sums = new_output(values.dtype, 1 + cnp.PyArray_NDIM(values) - ids_ndim, dims)
         job.indices, job.target = <int64_t*>cnp.PyArray_DATA(indices), <char*>cnp.PyArray_DATA(sums)
-        if view.n:
+        if unique:
             with nogil:
-                run(fe_add_part, &job, team)
+                run(fe_sum_part, &job, team)
     finally:
         free(memory)
     return indices, sums
