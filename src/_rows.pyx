@@ -628,7 +628,7 @@ cdef object _addition_error(cnp.ndarray array, ids, values):
 
 
 cdef int _open_addition(fe_additions* job, Ids* view, cnp.ndarray values, Py_ssize_t rows) except -1:
-    """Say what is to be added to a table of so many rows; who adds it is `_plan`'s."""
+    """Say what is to be added to a table of so many rows."""
     memset(job, 0, sizeof(fe_additions))
     job.ids, job.id_stride, job.load, job.n = view.data, view.stride, view.load, view.n
     job.table_rows = rows

@@ -116,20 +116,19 @@ FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_by
     })
 }
 
-FE_TARGET static inline void fetch_numbers(const char *acc, const char *values, size_t n)
-{
-    for (size_t j = 0; j < n; j += 64)
-        __builtin_prefetch(acc + j, 1);
-    if (values)
-        for (size_t j = 0; j < n; j += 64)
-            __builtin_prefetch(values + j);
-}
+/* What lies in order is fetched by the processor itself: values without positions, and the rows of sums. */
+#define FE_FETCH_PAIR(i, is_sum)                                                                  \
+    do {                                                                                          \
+        if (!(is_sum))                                                                            \
+            fetch_row(acc + rows[i] * row_bytes, nbytes);                                         \
+        if (positions)                                                                            \
+            fetch_row(values + positions[i] * row_bytes, nbytes);                                 \
+    } while (0)
 
-/* Values that are taken as they lie are fetched by the processor itself. */
-#define FE_FETCH_PAIR(i)                                                                          \
-    fetch_numbers(acc + rows[i] * row_bytes, positions ? values + positions[i] * row_bytes : NULL, nbytes)
+/* Sums begin anew where the row changes. */
+#define FE_BEGINS (i ? rows[i] != rows[i - 1] : !goes_on)
 
-#define FE_ADD(name, type, begins)                                                                \
+#define FE_ADD(name, type, is_sum)                                                                \
     FE_TARGET static inline void name##_row(type *restrict to, const type *restrict from,         \
                                             ptrdiff_t dim, int is_first)                          \
     {                                                                                             \
@@ -147,22 +146,21 @@ FE_TARGET static inline void fetch_numbers(const char *acc, const char *values, 
     {                                                                                             \
         const size_t nbytes = dim * sizeof(type);                                                 \
         for (ptrdiff_t i = 0; i < ahead && i < n; ++i)                                            \
-            FE_FETCH_PAIR(i);                                                                     \
+            FE_FETCH_PAIR(i, is_sum);                                                             \
         for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
             if (ahead && i + ahead < n)                                                           \
-                FE_FETCH_PAIR(i + ahead);                                                         \
+                FE_FETCH_PAIR(i + ahead, is_sum);                                                 \
             uint64_t position = positions ? positions[i] : (uint64_t)i;                           \
             name##_row((type *)(acc + rows[i] * row_bytes),                                       \
-                       (const type *)(values + position * row_bytes), dim, begins);               \
+                       (const type *)(values + position * row_bytes), dim, is_sum && FE_BEGINS);  \
         }                                                                                         \
         (void)goes_on;                                                                            \
     }
 
-#define FE_BEGINS (i ? rows[i] != rows[i - 1] : !goes_on)
 FE_ADD(add_float32, float, 0)
 FE_ADD(add_float64, double, 0)
-FE_ADD(sum_float32, float, FE_BEGINS)
-FE_ADD(sum_float64, double, FE_BEGINS)
+FE_ADD(sum_float32, float, 1)
+FE_ADD(sum_float64, double, 1)
 
 const fe_rows FE_PASTE(fe_rows, FE_ISA) = {
     FE_TEXT(FE_ISA), copy, stream, widen_bfloat16, add_float32, add_float64, sum_float32, sum_float64,
