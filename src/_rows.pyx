@@ -764,7 +764,7 @@ def sum_rows(ids, values, Py_ssize_t rows):
         fe_additions job
         Outside outside
         Team team
-        Py_ssize_t unique = 0
+        Py_ssize_t unique = 0, counts
         int ids_ndim, axis, key_bits, passes
         cnp.npy_intp dims[MAX_DIMS + 1]
         char* memory
@@ -787,8 +787,9 @@ def sum_rows(ids, values, Py_ssize_t rows):
     job.bits = (key_bits + passes - 1) // passes
     # More entries than counts in a part of the sort.
     team.parts = min(team.parts, max(<Py_ssize_t>team.threads, view.n >> (job.bits + 1)))
+    counts = team.parts << job.bits
     memory = _memory_for(
-        &job, team.parts, 2 * view.n * sizeof(fe_entry) + (team.parts + 1 + (team.parts << job.bits)) * sizeof(Py_ssize_t)
+        &job, team.parts, 2 * view.n * sizeof(fe_entry) + (team.parts + 1 + counts) * sizeof(Py_ssize_t)
     )
     job.spare[0] = <fe_entry*>(job.outside + team.parts)
     job.spare[1] = job.spare[0] + view.n

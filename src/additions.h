@@ -129,29 +129,31 @@ static void fe_copy_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 
 /* --- In place ----------------------------------------------------------------------------------- */
 
-/* Deal the bundles out to as many owners as there are parts, so that each has about as much to add. */
+/* Deal the bundles out to as many owners as there are parts, so that each has about as much to add: large bundles
+ * first, each to the owner who has least. A bundle of more than an owner's share is for all. */
 static void fe_deal(fe_additions *a, ptrdiff_t parts)
 {
-    const ptrdiff_t bundles = (ptrdiff_t)1 << a->bits;
-    /* An owner's share may be off by half of a bundle that is not shared: by a sixteenth. */
-    const ptrdiff_t most = a->row_bytes > FE_LINE ? a->n / (8 * parts) + 1 : a->n;
-    ptrdiff_t left = 0, before = 0;
-    for (ptrdiff_t bundle = 0; bundle < bundles; ++bundle) {
+    const ptrdiff_t bundles = (ptrdiff_t)1 << a->bits, share = a->n / parts;
+    ptrdiff_t *counts = a->counts, *loads = counts + bundles; /* where the second part's counts were */
+    for (ptrdiff_t bundle = 0; bundle < bundles; ++bundle)
         for (ptrdiff_t part = 1; part < parts; ++part)
-            a->counts[bundle] += a->counts[(part << a->bits) + bundle];
-        left += a->counts[bundle] <= most ? a->counts[bundle] : 0;
-    }
-    for (ptrdiff_t bundle = 0; bundle < bundles; ++bundle) {
-        ptrdiff_t count = a->counts[bundle];
-        if (count > most) {
-            a->owners[bundle] = FE_ALL;
-            a->any_shared = 1;
-            continue;
+            counts[bundle] += counts[(part << a->bits) + bundle];
+    memset(loads, 0, sizeof *loads * parts);
+    for (int large = 1; large >= 0; --large)
+        for (ptrdiff_t bundle = 0; bundle < bundles; ++bundle) {
+            if ((counts[bundle] > share / 8) != large)
+                continue;
+            ptrdiff_t owner = 0;
+            for (ptrdiff_t part = 1; part < parts; ++part)
+                owner = loads[part] < loads[owner] ? part : owner;
+            if (counts[bundle] > share && a->row_bytes > FE_LINE) {
+                a->owners[bundle] = FE_ALL;
+                a->any_shared = 1;
+            } else {
+                a->owners[bundle] = (uint16_t)owner;
+                loads[owner] += counts[bundle];
+            }
         }
-        ptrdiff_t owner = left ? (ptrdiff_t)((before + count / 2) * (double)parts / left) : 0;
-        a->owners[bundle] = (uint16_t)(owner < parts ? owner : parts - 1);
-        before += count;
-    }
 }
 
 /* Add columns of the values that go to the rows of one owner, or to those that are shared. */
