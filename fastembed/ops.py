@@ -325,10 +325,10 @@ def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
 
     Notes
     -----
-    A row's updates are added in the order in which they appear, as ``np.add.at`` does; each row is
-    the work of one thread, so the result has the same bits for any number of threads. A lookup that
-    runs meanwhile in another thread may see a row half added, and of two additions (or an addition and
-    an `assign`) at the same time one may be lost: keep those apart.
+    A row's updates are added in the order in which they appear, as ``np.add.at`` does; each
+    number of a row is the work of one thread, so the result has the same bits for any number of threads.
+    A lookup that runs meanwhile in another thread may see a row half added, and of two additions (or an
+    addition and an `assign`) at the same time one may be lost: keep those apart.
 
     Examples
     --------
