@@ -14,7 +14,6 @@
 
 #include "ids.h"
 
-#define FE_LINE 64
 #define FE_INLINE static inline __attribute__((always_inline))
 
 /* Every cache line of a row. (The last one apart, for rows that start within a line.) */
@@ -189,22 +188,53 @@ FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_by
     })
 }
 
-FE_TARGET static void add_float32(void *acc_, const void *row_, ptrdiff_t dim)
-{
-    float *restrict acc = acc_;
-    const float *restrict row = row_;
-    for (ptrdiff_t j = 0; j < dim; ++j)
-        acc[j] += row[j];
-}
+/* What lies in order is fetched by the processor itself: values without positions, and the rows of sums. */
+#define FE_FETCH_PAIR(i, is_sum)                                                                  \
+    do {                                                                                          \
+        if (!(is_sum))                                                                            \
+            fetch_row(acc + rows[i] * row_bytes, nbytes);                                         \
+        if (positions)                                                                            \
+            fetch_row(values + positions[i] * row_bytes, nbytes);                                 \
+    } while (0)
 
-FE_TARGET static void add_float64(void *acc_, const void *row_, ptrdiff_t dim)
-{
-    double *restrict acc = acc_;
-    const double *restrict row = row_;
-    for (ptrdiff_t j = 0; j < dim; ++j)
-        acc[j] += row[j];
-}
+/* Sums begin anew where the row changes. */
+#define FE_BEGINS (i ? rows[i] != rows[i - 1] : !goes_on)
+
+#define FE_ADD(name, type, is_sum)                                                                \
+    FE_TARGET static inline void name##_row(type *restrict to, const type *restrict from,         \
+                                            ptrdiff_t dim, int is_first)                          \
+    {                                                                                             \
+        if (is_first)                                                                             \
+            for (ptrdiff_t j = 0; j < dim; ++j)                                                   \
+                to[j] = (type)0 + from[j];                                                        \
+        else                                                                                      \
+            for (ptrdiff_t j = 0; j < dim; ++j)                                                   \
+                to[j] += from[j];                                                                 \
+    }                                                                                             \
+                                                                                                  \
+    FE_TARGET static void name(char *acc, const char *values, ptrdiff_t dim, size_t row_bytes,    \
+                               const uint64_t *rows, const uint64_t *positions, ptrdiff_t n,      \
+                               ptrdiff_t ahead, int goes_on)                                      \
+    {                                                                                             \
+        const size_t nbytes = dim * sizeof(type);                                                 \
+        for (ptrdiff_t i = 0; i < ahead && i < n; ++i)                                            \
+            FE_FETCH_PAIR(i, is_sum);                                                             \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
+            if (ahead && i + ahead < n)                                                           \
+                FE_FETCH_PAIR(i + ahead, is_sum);                                                 \
+            uint64_t position = positions ? positions[i] : (uint64_t)i;                           \
+            name##_row((type *)(acc + rows[i] * row_bytes),                                       \
+                       (const type *)(values + position * row_bytes), dim, is_sum && FE_BEGINS);  \
+        }                                                                                         \
+        (void)goes_on;                                                                            \
+    }
+
+FE_ADD(add_float32, float, 0)
+FE_ADD(add_float64, double, 0)
+FE_ADD(sum_float32, float, 1)
+FE_ADD(sum_float64, double, 1)
 
 const fe_rows FE_PASTE(fe_rows, FE_ISA) = {
     FE_TEXT(FE_ISA), loader, first_outside, fetch, copy, stream, widen_bfloat16, add_float32, add_float64,
+    sum_float32, sum_float64,
 };
