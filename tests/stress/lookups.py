@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -44,17 +45,19 @@ def known() -> Known:
 
 
 @contextmanager
-def busy_threads(n: int, work):
+def busy_threads(n: int, work: Callable[[], object]) -> Iterator[None]:
     """``n`` threads that call ``work`` again and again until the block is left."""
-    stop = threading.Event()
+    all_there, stop = threading.Barrier(n + 1), threading.Event()
 
-    def again_and_again():
+    def again_and_again() -> None:
+        all_there.wait()
         while not stop.is_set():
             work()
 
     threads = [threading.Thread(target=again_and_again) for _ in range(n)]
     for thread in threads:
         thread.start()
+    all_there.wait()
     try:
         yield
     finally:

@@ -1,5 +1,5 @@
 """The subjects, in the order in which they are measured: importing this enters all their promises."""
 
-from stress import fork, servers
+from stress import callers, fork, servers
 
-SUBJECTS = [module.__name__.rpartition(".")[2] for module in (fork, servers)]
+SUBJECTS = [module.__name__.rpartition(".")[2] for module in (fork, servers, callers)]
