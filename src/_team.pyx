@@ -1,20 +1,38 @@
-"""Who owns the OpenMP team.
+"""Who works on a call.
 
-Everything parallel goes through :c:func:`run`, from the calling thread. How many threads a call may
-use is policy: ``fastembed.threads`` decides it and is asked through the hook that it sets here. A
-call that moves fewer than ``serial_bytes`` bytes is not worth a second thread and asks nobody.
+Everything parallel goes through :c:func:`run`: the calling thread works, and the process's one team helps
+(team.c says how, and why a caller never waits for a helper that has not come). How many threads a call may
+use is policy: ``fastembed.threads`` decides it and is asked through the hook that it sets here. A call that
+moves fewer than ``serial_bytes`` bytes is not worth a second thread and asks nobody.
 """
 
-from cython.parallel cimport parallel, prange
+import time
+
+from cython.parallel cimport parallel
+from libc.stdint cimport uint32_t
+
+cdef extern from "<stdatomic.h>" nogil:
+    ctypedef int atomic_int
+    int atomic_fetch_add(atomic_int*, int)
+    int atomic_load(atomic_int*)
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
+cdef extern from "<time.h>" nogil:
+    ctypedef long time_t
+    time_t c_time "time"(time_t*)
 
 cdef extern from "team.h" nogil:
     enum: FE_OPENMP
-    int omp_get_num_threads()
-    int omp_get_thread_num()
+    enum: FE_MOST_PARTS
+    ctypedef void (*fe_bring)(int n, uint32_t number) noexcept
+    int omp_get_max_threads()
+    void fe_help(uint32_t number)
+    int fe_try_run(job_t job, void* state, Py_ssize_t parts, int threads)
+    void fe_note_team(int threads)
     int fe_last_team()
-    int fe_team_lost()
-    int fe_watch_forks()
-    void fe_note_team(int size)
+    int fe_open_team(fe_bring bring)
 
 openmp = bool(FE_OPENMP)
 
@@ -35,28 +53,29 @@ cdef object _policy = None
 cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *:
     cdef Team team
     team.threads, team.parts = 1, 1
-    if nbytes < _serial_bytes or pieces < 2 or not FE_OPENMP or fe_team_lost() or _policy is None:
+    if nbytes < _serial_bytes or pieces < 2 or not FE_OPENMP or _policy is None:
         return team
     team.threads = <int>min(max(1, <Py_ssize_t>_policy()), pieces)
     if team.threads > 1:
         team.parts = min(PARTS_A_THREAD * <Py_ssize_t>team.threads, nbytes // PART_BYTES)
-        team.parts = max(<Py_ssize_t>team.threads, min(team.parts, pieces))
+        team.parts = min(max(<Py_ssize_t>team.threads, min(team.parts, pieces)), FE_MOST_PARTS)
     return team
 
 
 cdef void run(job_t job, void* state, Team team) noexcept nogil:
     cdef Py_ssize_t part
-    if team.threads <= 1 or fe_team_lost():
-        for part in range(team.parts):
-            job(state, part, team.parts)
-        fe_note_team(1)
+    if team.threads > 1 and fe_try_run(job, state, team.parts, team.threads):
+        fe_note_team(team.threads)
         return
-    with parallel(num_threads=team.threads):
-        if omp_get_thread_num() == 0:
-            # The runtime may give fewer threads than asked for; every part is done all the same.
-            fe_note_team(omp_get_num_threads())
-        for part in prange(team.parts, schedule="dynamic", chunksize=1):
-            job(state, part, team.parts)
+    for part in range(team.parts):
+        job(state, part, team.parts)
+    fe_note_team(1)
+
+
+cdef void _bring_team(int n, uint32_t number) noexcept nogil:
+    """What the leader does where more than two threads may work: ``n`` threads help, itself one of them."""
+    with parallel(num_threads=n):
+        fe_help(number)
 
 
 def set_policy(policy):
@@ -77,9 +96,53 @@ def set_serial_bytes(Py_ssize_t nbytes):
 
 
 def last_team():
-    """Threads that the last call from this thread really used."""
+    """Threads that the last call from this thread was given; 1 where it worked alone."""
     return fe_last_team()
 
 
-if fe_watch_forks():
-    raise ImportError("fastembed could not register its fork handlers (pthread_atfork failed)")
+def openmp_limit():
+    """What OpenMP would give this thread: what OMP_NUM_THREADS and threadpoolctl set."""
+    return omp_get_max_threads()
+
+
+# --- Whether a team is really there ---------------------------------------------------------------
+
+cdef struct Meeting:
+    atomic_int arrived
+    time_t end
+
+
+cdef void _arrive(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    cdef Meeting* meeting = <Meeting*>state
+    atomic_fetch_add(&meeting.arrived, 1)
+    while atomic_load(&meeting.arrived) < parts and c_time(NULL) < meeting.end:
+        sched_yield()
+
+
+def meet(int n, int seconds=10):
+    """How many threads work at the same time for a job of ``n`` parts in which each waits for the others.
+
+    ``n``, if the team works; fewer when ``seconds`` are over before all have come. What `last_team` cannot
+    say, because a call does not wait for help.
+    """
+    cdef:
+        Meeting meeting
+        int alone = 0
+    if not 1 <= n <= FE_MOST_PARTS:
+        raise ValueError(f"from 1 to {FE_MOST_PARTS} threads can meet, got {n}")
+    meeting.arrived = 0
+    meeting.end = c_time(NULL) + seconds
+    if n == 1:
+        return 1
+    while not alone:
+        with nogil:
+            alone = fe_try_run(_arrive, &meeting, n, n)
+        if not alone:  # another thread has the team
+            if c_time(NULL) >= meeting.end:
+                return 1
+            time.sleep(0.0001)
+    return min(n, <int>atomic_load(&meeting.arrived))
+
+
+if fe_open_team(_bring_team):
+    raise ImportError("fastembed could not register its fork handler (pthread_atfork failed)")

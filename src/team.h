@@ -1,23 +1,33 @@
-/* What OpenMP and fork need beyond Cython. */
+/* Who works on a call: the thread that makes it, and one team in the process that helps. */
 #pragma once
+
+#include <stddef.h>
+#include <stdint.h>
 
 #ifdef _OPENMP
   #include <omp.h>
   #define FE_OPENMP 1
 #else
   #define FE_OPENMP 0
-  static inline int omp_get_num_threads(void) { return 1; }
-  static inline int omp_get_thread_num(void) { return 0; }
+  static inline int omp_get_max_threads(void) { return 1; }
 #endif
 
-/* Say how many threads the region has that this thread just entered, or 1 where it entered none. */
-void fe_note_team(int size);
+/* Parts of one job are numbered from 0 and never touch the same output. */
+typedef void (*fe_job)(void *state, ptrdiff_t part, ptrdiff_t parts);
+enum { FE_MOST_PARTS = 0xffff };
 
-/* The size that was last noted on this thread; what the tests assert. */
+/* Do parts of the job of this number until none is left; nothing if another is open by now. For the team. */
+void fe_help(uint32_t number);
+
+/* Do all parts on this thread, with the help of up to `threads` - 1 others. Returns when all are done, or 0
+ * at once, with nothing done, where another thread has the team or there can be none. At most FE_MOST_PARTS
+ * parts. */
+int fe_try_run(fe_job job, void *state, ptrdiff_t parts, int threads);
+
+/* How many threads the last call from this thread was given. */
+void fe_note_team(int threads);
 int fe_last_team(void);
 
-/* Whether this thread lost its team in a fork and must run alone. */
-int fe_team_lost(void);
-
-/* Register the fork handlers; 0 if that worked. */
-int fe_watch_forks(void);
+/* Call once. `bring(n, number)` has n threads call fe_help(number), and returns when they have. 0 if all is
+ * well. */
+int fe_open_team(void (*bring)(int n, uint32_t number));

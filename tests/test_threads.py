@@ -47,6 +47,7 @@ def test_the_team_has_the_size_that_was_asked_for(n):
     fastembed.set_num_threads(n)
     ops.gather(table, ids)
     assert _team.last_team() == n
+    assert _team.meet(n) == n
 
 
 @needs_openmp
@@ -115,17 +116,17 @@ table, ids = np.random.rand(1000, 32), np.arange(1000)[::-1].copy()
 expected = table[ids]
 
 def right():
-    return np.array_equal(ops.gather(table, ids), expected) and _team.last_team() == 2
+    return np.array_equal(ops.gather(table, ids), expected) and _team.meet(2) == 2
 
 assert right()
 for _ in range(100):
     child = os.fork()
     if child == 0:
-        signal.alarm(10)  # a child that waits for its parent's workers waits for ever
+        signal.alarm(20)  # a child that waits for its parent's workers waits for ever
         ok = right()
         grandchild = os.fork()
         if grandchild == 0:
-            signal.alarm(10)
+            signal.alarm(20)
             os._exit(0 if right() else 1)
         os._exit(0 if ok and os.waitpid(grandchild, 0)[1] == 0 else 1)
     status = os.waitpid(child, 0)[1]

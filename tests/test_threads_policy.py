@@ -24,11 +24,25 @@ def nobody_chose(monkeypatch):
     monkeypatch.setattr(threads, "_in_process", None)
     monkeypatch.setattr(threads, "_kept_default", None)
     monkeypatch.setattr(threads, "_cpus", lambda: threads._Choice(CPUS, "CPUs"))
+    monkeypatch.setattr(threads, "openmp_limit", lambda: CPUS)
     for variable in ("FASTEMBED_NUM_THREADS", "OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
         monkeypatch.delenv(variable, raising=False)
 
 
 # --- Who decides ---
+
+
+def test_what_openmp_was_told_for_this_thread_limits_the_default_alone(monkeypatch):
+    """As threadpoolctl tells it."""
+    monkeypatch.setattr(threads, "_quotas", lambda root: [])
+    monkeypatch.setattr(threads, "openmp_limit", lambda: 2)
+    assert threads.get_num_threads() == 2
+    assert threads.explain()[1].startswith("omp_set_num_threads in this thread, as threadpoolctl calls it")
+    with threads.num_threads(8):
+        assert threads.get_num_threads() == 8
+    monkeypatch.setenv("FASTEMBED_NUM_THREADS", "6")
+    threads.set_num_threads(None)
+    assert threads.get_num_threads() == 6
 
 
 def test_each_way_to_choose_is_stronger_than_the_next(monkeypatch):
@@ -373,7 +387,8 @@ LOADED_ALONE = f"""
 import builtins, importlib.util, os, sys, types
 
 team = types.ModuleType("alone._team")
-team.openmp, team.set_policy = True, lambda policy: setattr(team, "policy", policy)
+team.openmp, team.openmp_limit = True, lambda: 64
+team.set_policy = lambda policy: setattr(team, "policy", policy)
 package = sys.modules["fastembed"] = types.ModuleType("fastembed")
 package.__path__ = [os.path.dirname({threads.__file__!r})]
 sys.modules["fastembed._team"] = team

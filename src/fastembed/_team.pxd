@@ -3,7 +3,7 @@
 # One part of a job: parts of the same job never touch the same output.
 ctypedef void (*job_t)(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil
 
-# How a call is shared out: `parts` pieces of work, done by `threads` threads.
+# How a call is shared out: `parts` pieces of work, done by up to `threads` threads.
 cdef struct Team:
     int threads
     Py_ssize_t parts
