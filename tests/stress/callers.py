@@ -53,7 +53,7 @@ def threads_of_many_callers(allowed: int, busy: float, idle: float) -> list[int]
 def throughput(short: bool) -> tuple[str, bool]:
     alone, helped, many, share = apart(lookups_a_second, 3 if short else 8, seconds=120)
     return (
-        f"lookups a second: one caller {alone:.0f} on one thread, {helped:.0f} on two; 64 callers {many:.0f}, "
+        f"lookups a second: {alone:.0f} by one caller on one thread, {helped:.0f} on two; {many:.0f} by 64, "
         f"by the median round {share:.2f} times the best single caller",
         share >= 1,
     )
@@ -150,14 +150,14 @@ def _used_by_others() -> tuple[int, int]:
 def spaced(short: bool) -> tuple[str, bool]:
     n, serial, default, serial_wall, default_wall = apart(cpu_of_spaced_calls, 1 if short else 4, seconds=120)
     return (
-        f"{n} ids, CPU time a call: {1e6 * serial:.0f} us on one thread, {1e6 * default:.0f} us by default, "
+        f"{n:.0f} ids, CPU time: {1e6 * serial:.0f} us serial, {1e6 * default:.0f} us by default, "
         f"{default / serial:.1f} times; median wall time {1e6 * serial_wall:.0f} and {1e6 * default_wall:.0f} us",
         default <= 3 * serial,
     )
 
 
 def cpu_of_spaced_calls(rounds: int) -> list[float]:
-    """Ids of a lookup of about 100 us; its CPU seconds on one thread and by default; the same in wall time."""
+    """Ids of a lookup of about 100 us; its CPU seconds, serial and by default; the same in wall time."""
     n = 3200
     with fastembed.num_threads(1):
         small = Known(n=n)
