@@ -150,8 +150,8 @@ def _used_by_others() -> tuple[int, int]:
 def spaced(short: bool) -> tuple[str, bool]:
     n, serial, default, serial_wall, default_wall = apart(cpu_of_spaced_calls, 1 if short else 4, seconds=120)
     return (
-        f"{n:.0f} ids, CPU time: {1e6 * serial:.0f} us serial, {1e6 * default:.0f} us by default, "
-        f"{default / serial:.1f} times; median wall time {1e6 * serial_wall:.0f} and {1e6 * default_wall:.0f} us",
+        f"{n:.0f} ids, CPU time {1e6 * serial:.0f} us serial, {1e6 * default:.0f} us by default "
+        f"({default / serial:.1f} times); median {1e6 * serial_wall:.0f} and {1e6 * default_wall:.0f} us",
         default <= 3 * serial,
     )
 

@@ -65,8 +65,8 @@ def _guarded_table(dtype: type) -> np.ndarray:
 
 
 @promise(
-    "ids changed during 10^6 lookups to the number of rows, -1, 2^31, 2^63: no wrong row, no silent zeros, and "
-    "a bad value that was seen is reported even if it was put back"
+    "ids changed during 10^6 lookups to the number of rows, -1, 2^31, 2^63: no wrong row, no silent "
+    "zeros, and a bad value that was seen is reported even if it was put back"
 )
 def lookups(short: bool) -> tuple[str, bool]:
     found: Counter[str] = Counter()
@@ -75,8 +75,8 @@ def lookups(short: bool) -> tuple[str, bool]:
             found.update(apart(race, dtype, allowed, 5000 if short else 250_000, seconds=200))
     return (
         f"{found['right']} right, {found['changed']} of them with rows of before and after a change; "
-        f"{found['error']} errors, {found['put back']} of them with good ids again; {found['wrong']} with "
-        f"wrong rows, {found['unwritten']} with unwritten rows, {found['misreported']} errors of another value",
+        f"{found['error']} errors, {found['put back']} of them with good ids again; {found['wrong']} "
+        f"with wrong rows, {found['unwritten']} with unwritten ones, {found['misreported']} untrue errors",
         not (found["wrong"] or found["unwritten"] or found["misreported"]),
     )
 

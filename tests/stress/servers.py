@@ -167,4 +167,5 @@ def _wait_for(port: int, process) -> None:
             return
         except ConnectionRefusedError:
             time.sleep(0.05)
-    raise RuntimeError(f"gunicorn did not start; it ended with {process.poll()}")
+    process.kill()
+    raise RuntimeError(f"gunicorn did not start: {process.communicate()[1]}")

@@ -86,7 +86,7 @@ def ctrl_c(short: bool) -> tuple[str, bool]:
 
 
 def seconds_to_answer(name: str, allowed: int, times: int) -> list[tuple[float, float]]:
-    """Seconds from SIGINT to KeyboardInterrupt, and of the main thread's CPU, where a lookup was under way."""
+    """Seconds from SIGINT to KeyboardInterrupt within a lookup, and of the main thread's CPU."""
     table, ids = LOOKUPS[name]()
     fastembed.set_num_threads(allowed)
     cpu = time.pthread_getcpuclockid(threading.main_thread().ident)

@@ -1,5 +1,8 @@
-"""The subjects, in the order in which they are measured: importing this enters all their promises."""
+"""The subjects: importing this enters all their promises."""
 
-from stress import callers, fork, races, servers, signals, swaps
+from stress import bits, callers, fork, quota, races, servers, settings, signals, swaps
 
-SUBJECTS = [module.__name__.rpartition(".")[2] for module in (fork, servers, callers, signals, swaps, races)]
+SUBJECTS = [
+    module.__name__.rpartition(".")[2]
+    for module in (bits, callers, fork, quota, races, servers, settings, signals, swaps)
+]
