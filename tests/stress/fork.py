@@ -14,7 +14,7 @@ import fastembed
 from stress.lookups import FINE, OUTCOMES, busy_threads, known
 from stress.promises import NotHere, apart, median, promise
 
-HANGS = 10  # seconds after which a child counts as hung
+HANGS = 20  # seconds after which a child counts as hung
 AT_ONCE = 4  # children of each thread: so many that the busy threads do not take most of the time
 
 
