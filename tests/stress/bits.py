@@ -18,7 +18,7 @@ DTYPES = ["uint8", "float16", "bfloat16", "float32", "float64"]
 
 
 def _cases(short: bool) -> int:
-    return 60 if short else 2500
+    return 60 if short else 1500
 
 
 @promise(

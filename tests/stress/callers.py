@@ -6,6 +6,7 @@ import importlib.util
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fastembed
@@ -24,8 +25,11 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 def thread_count(short: bool) -> tuple[str, bool]:
     _needs_proc()
     text, holds = [], True
-    for allowed in (2, 4):
-        most, left = apart(threads_of_many_callers, allowed, 0.5 if short else 2, 1 if short else 5)
+    busy, idle = (0.5, 1) if short else (2, 5)
+    with ThreadPoolExecutor(2) as two:
+        runs = {n: two.submit(apart, threads_of_many_callers, n, busy, idle) for n in (2, 4)}
+    for allowed, run in runs.items():
+        most, left = run.result()
         text.append(f"{allowed} allowed: {most} (at most {CALLERS + 3 * (allowed - 1) + 2}), then {left}")
         holds &= most <= CALLERS + 3 * (allowed - 1) + 2 and left <= allowed
     return "; ".join(text), holds

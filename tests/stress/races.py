@@ -127,7 +127,7 @@ def _judge(out: np.ndarray) -> dict[str, int]:
 def additions(short: bool) -> tuple[str, bool]:
     found: Counter[str] = Counter()
     for allowed in (1, 2):
-        found.update(apart(race_of_additions, allowed, 5000 if short else 100_000, seconds=200))
+        found.update(apart(race_of_additions, allowed, 5000 if short else 50_000, seconds=200))
     return (
         f"{found['right']} additions, {found['error']} errors; the table is off by {found['off']}, "
         f"other rows touched: {found['strays']}",
