@@ -73,7 +73,7 @@ def _random_ids(rows: int, n: int) -> np.ndarray:
 def ctrl_c(short: bool) -> tuple[str, bool]:
     text, holds = [], True
     for name in ("endless", "20k x 128") if short else LOOKUPS:
-        answers = apart(seconds_to_answer, name, 4 if short else 12, seconds=120)
+        answers = apart(seconds_to_answer, name, 4 if short else 12, seconds=60)
         if not answers:
             raise RuntimeError(f"no signal came in time: {name}")
         wall, cpu = max(answers)
