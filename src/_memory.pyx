@@ -28,11 +28,11 @@ cdef enum:
     # M_MMAP_THRESHOLD), but with two results alive it is prone to give their memory back and fault it in
     # again at each call: 128 x 100 rows of 400 bytes then took 0.15 to 0.55 ms instead of 0.06.
     OUTPUT_BYTES = 1024 * 1024
-    # So much parked memory stays ours, as it would stay malloc's (M_TRIM_THRESHOLD): to offer a block of a few
-    # MiB to the system and have it back costs as much as filling it.
+    # So much parked memory stays ours, as it would stay malloc's (M_TRIM_THRESHOLD): to offer a block of a
+    # few MiB to the system and have it back costs as much as filling it.
     WARM_BYTES = 32 * 1024 * 1024
-    # Sizes are rounded up to one of four steps between powers of two, and a parked block serves outputs that leave
-    # at most so large a part of it unused.
+    # Sizes are rounded up to one of four steps between powers of two, and a parked block serves outputs
+    # that leave at most a quarter of it unused.
     SPARE = 4
     MOST_PARKED = 32
 
@@ -81,7 +81,8 @@ cdef void _forget(int i) noexcept:
     _total_warm -= _parked_bytes[i] if _parked_warm[i] else 0
     _n_parked -= 1
     for i in range(i, _n_parked):
-        _parked[i], _parked_bytes[i], _parked_warm[i] = _parked[i + 1], _parked_bytes[i + 1], _parked_warm[i + 1]
+        _parked[i], _parked_bytes[i] = _parked[i + 1], _parked_bytes[i + 1]
+        _parked_warm[i] = _parked_warm[i + 1]
 
 
 cdef void _drop(int i) noexcept:

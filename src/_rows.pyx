@@ -16,7 +16,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from _numpy cimport (
     PyArray_CheckExact,
@@ -37,14 +37,19 @@ cdef extern from "rows.h" nogil:
     ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
     ctypedef fe_load (*fe_loader)(Py_ssize_t size, bint is_signed, bint is_swapped) noexcept
     ctypedef Py_ssize_t (*fe_check)(const uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
+    ctypedef void (*fe_fetch)(
+        const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n
+    ) noexcept
     ctypedef void (*fe_take)(
-        char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t ahead
+        char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t known,
+        Py_ssize_t ahead
     ) noexcept
     ctypedef void (*fe_add)(void* acc, const void* row, Py_ssize_t dim) noexcept
     ctypedef struct fe_rows:
         const char* name
         fe_loader loader
         fe_check first_outside
+        fe_fetch fetch
         fe_take copy
         fe_take stream
         fe_take widen_bfloat16
@@ -68,13 +73,17 @@ cdef enum:
     # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
     # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
     GIL_BYTES = 128 * 1024
-    # Smaller tables live in the second-level cache, where fetching rows ahead only costs time.
-    FETCH_TABLE_BYTES = 512 * 1024
-    # The rows fetched ahead cover this many bytes, but are not fewer and not more than so many
-    # (docs/decisions.md, "Rows fetched ahead").
-    FETCH_BYTES = 8192
+    # How far ahead rows are fetched (docs/decisions.md, "Rows fetched ahead"). Rows of smaller tables lie in
+    # the second-level cache, where it only costs time; ...
+    CACHED_BYTES = 512 * 1024
+    # ... those of tables of this size and more come from memory, the others from the third-level cache.
+    MEMORY_BYTES = 32 * 1024 * 1024
+    # The rows fetched ahead cover so many bytes, but are at least and at most so many.
+    CACHE_AHEAD_BYTES = 2 * 1024
+    MEMORY_AHEAD_BYTES = 12 * 1024
     LEAST_AHEAD = 4
-    MOST_AHEAD = 32
+    MOST_CACHE_AHEAD = 8
+    MOST_AHEAD = 64
     # Outputs that the second-level caches cannot hold are written past them: faster alone and with a sum of
     # the output after it (docs/decisions.md, "Large outputs").
     STREAM_BYTES = 32 * 1024 * 1024
@@ -181,19 +190,28 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
         Rows* table = &job.table
         Py_ssize_t i = job.start + _share(job.stop - job.start, part, parts)
         Py_ssize_t stop = job.start + _share(job.stop - job.start, part + 1, parts)
-        Py_ssize_t n, bad
-        uint64_t block[BLOCK]
+        Py_ssize_t known = 0, new, n, bad
+        # The ids whose rows are copied next, and those whose rows are fetched meanwhile.
+        uint64_t block[BLOCK + MOST_AHEAD]
     job.outside[part].position = -1
     while i < stop:
-        n = min(<Py_ssize_t>BLOCK, stop - i)
-        job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, n, block)
-        bad = _rows.first_outside(block, n, table.rows)
-        if bad < n:
-            job.outside[part].position = i + bad
-            job.outside[part].id = block[bad]
+        new = min(BLOCK + table.ahead - known, stop - i - known)
+        job.ids.load(job.ids.data + (i + known) * job.ids.stride, job.ids.stride, new, block + known)
+        bad = _rows.first_outside(block + known, new, table.rows)
+        if bad < new:
+            job.outside[part].position = i + known + bad
+            job.outside[part].id = block[known + bad]
             return
-        table.take(job.out + i * table.out_row_bytes, table.data, table.row_bytes, block, n, table.ahead)
+        if known == 0:  # the first block; later ones find their rows fetched
+            _rows.fetch(table.data, table.row_bytes, block, min(table.ahead, new))
+        known += new
+        n = min(<Py_ssize_t>BLOCK, known)
+        table.take(
+            job.out + i * table.out_row_bytes, table.data, table.row_bytes, block, n, known, table.ahead
+        )
         i += n
+        known -= n
+        memmove(block, block + n, known * sizeof(uint64_t))
 
 
 cdef Outside _take(Lookup* job) except *:
@@ -252,6 +270,15 @@ cdef bint _may_share_memory(cnp.ndarray array, const char* start, const char* en
     return _overlap(low, high, start, end)
 
 
+cdef Py_ssize_t _rows_ahead(Py_ssize_t row_bytes, Py_ssize_t table_bytes) noexcept:
+    """How many rows to fetch ahead of the one that is copied."""
+    if table_bytes < CACHED_BYTES:
+        return 0
+    if table_bytes < MEMORY_BYTES:
+        return min(<Py_ssize_t>MOST_CACHE_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, CACHE_AHEAD_BYTES // row_bytes))
+    return min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, MEMORY_AHEAD_BYTES // row_bytes))
+
+
 cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
     """An array's memory as a table's, if it can be one."""
     cdef:
@@ -277,10 +304,7 @@ cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
     table.row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
     table.out_row_bytes = dim * sizeof(float) if widen else table.row_bytes
     table.take = _rows.widen_bfloat16 if widen else _rows.copy
-    table.ahead = 0
-    if PyArray_NBYTES(array) > FETCH_TABLE_BYTES:
-        table.ahead = FETCH_BYTES // table.row_bytes
-        table.ahead = min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, table.ahead))
+    table.ahead = _rows_ahead(table.row_bytes, PyArray_NBYTES(array))
     return table
 
 

@@ -19,10 +19,14 @@ typedef fe_load (*fe_loader)(ptrdiff_t size, int is_signed, int is_swapped);
 /* Position of the first id in the block that is not below `rows`, or n. */
 typedef ptrdiff_t (*fe_check)(const uint64_t *block, ptrdiff_t n, uint64_t rows);
 
-/* out[i] = table[block[i]] for 0 <= i < n, rows of `row_bytes` stored bytes, each id below the
- * table's rows; row i + ahead is fetched towards the cache while row i is copied (0: none is). */
+/* Fetch the rows of n ids towards the caches. */
+typedef void (*fe_fetch)(const char *table, size_t row_bytes, const uint64_t *block, ptrdiff_t n);
+
+/* out[i] = table[block[i]] for 0 <= i < n, rows of `row_bytes` stored bytes, each id below the table's rows.
+ * While row i is copied, row i + ahead is fetched, if i + ahead < known: the block goes on beyond n (ahead 0:
+ * none is). */
 typedef void (*fe_take)(char *out, const char *table, size_t row_bytes, const uint64_t *block,
-                        ptrdiff_t n, ptrdiff_t ahead);
+                        ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead);
 
 /* acc[j] += row[j] for 0 <= j < dim; the two do not overlap and are aligned to their type. */
 typedef void (*fe_add)(void *acc, const void *row, ptrdiff_t dim);
@@ -31,6 +35,7 @@ typedef struct {
     const char *name;
     fe_loader loader;
     fe_check first_outside;
+    fe_fetch fetch;
     fe_take copy;           /* bytes as they are */
     fe_take stream;         /* the same past the caches: row_bytes and out are multiples of 16 */
     fe_take widen_bfloat16; /* 16-bit words to float32 */
