@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src -name '*.[chp]*')
 PYTEST := pytest -c pyproject.toml
 
-.PHONY: demo test test-main test-serial test-numpy1 check bench debug dist clean
+.PHONY: demo test test-main test-serial test-numpy1 check bench stress debug dist clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo  ## Build, and do the main job on real input: seconds
@@ -47,6 +47,11 @@ check: .venv/.test  ## The linters, the types, the stubs against the compiled mo
 
 bench: .venv/.test  ## One id through a layer, beside np.take
 	.venv/bin/python -m benchmarks.one_id
+
+stress: .venv/.test  ## What is promised about threads in real processes: goal, measured, holds or falls short
+	rm -rf build/other
+	FASTEMBED_OPENMP=0 .venv/bin/pip install --quiet --no-deps --target build/other .
+	FASTEMBED_OTHER_BUILD=build/other PYTHONPATH=tests .venv/bin/python -m stress
 
 debug: .venv/.test  ## The suite on an unoptimised build with bounds checks (slow)
 	rm -rf build/debug
