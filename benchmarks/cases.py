@@ -20,7 +20,7 @@ class Case(NamedTuple):
     dim: int
     ids: tuple[int, ...]  # the shape of a batch
     goal: float  # how many times as fast as the best peer we mean to be
-    kind: str = "lookup"  # or "add" (to rows, in place) or "gradient" (the rows touched, and their sums)
+    kind: str = "lookup"  # "add" (to rows, in place), "gradient" (the rows touched, and their sums), "small"
     zipf: float = 0.0  # the exponent; 0 is uniform
 
     @property
@@ -40,7 +40,9 @@ class Case(NamedTuple):
     def about(self) -> str:
         """The table and the ids in words."""
         ids = " x ".join(f"{n:,}" for n in self.ids)
-        return f"{self.rows:,} x {self.dim}, {ids} ids" + (f", Zipf({self.zipf})" if self.zipf else "")
+        return f"{self.rows:,} x {self.dim}, {ids} id{'s' * (self.id_count > 1)}" + (
+            f", Zipf({self.zipf})" if self.zipf else ""
+        )
 
 
 LOOKUPS = [
@@ -76,20 +78,70 @@ GRADIENTS = [
     for case in ADDS
 ]
 CASES = {case.name: case for case in LOOKUPS + ADDS + GRADIENTS}
+SMALL = LOOKUPS[0]._replace(name="small", kind="small")  # one id, and more said: sides.SMALL_GOALS
 MEMORY_BOUND = ("mid", "wide", "thin", "big")
 PART_OF_LIMIT = 0.9  # the goal of each of those
 SCALING = 1.8  # the same, from one thread to two
 GEOMETRIC_MEAN = 1.75  # of the lookups, times faster than the best peer of each
 
+# Time against one thing that changes. Each point is a case, and shares its table with the cases above.
+CURVES = {
+    "ids in a batch, of a table of 1,000,000 x 64": {
+        ids: Case(f"{ids} ids", 1_000_000, 64, (ids,), goal=0)
+        for ids in (1, 16, 256, 4096, 65_536, 1_048_576)
+    },
+    "rows of a table x 64, for a batch of 10,000 ids": {
+        rows: Case(f"{rows} rows", rows, 64, (10_000,), goal=0)
+        for rows in (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+    },
+}
+
+_BLOCK = 1 << 16  # rows drawn; the rows after them are these plus 1, plus 2 and so on
+
+
+def _block(case: Case) -> NDArray[np.float32]:
+    return np.random.default_rng(SEED).random((min(case.rows, _BLOCK), case.dim), np.float32)
+
 
 def make_table(case: Case, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """The table of a case: each row its own, the same in every process, at the speed of memory."""
-    block = np.random.default_rng(SEED).random((min(case.rows, 1 << 16), case.dim), np.float32)
+    block = _block(case)
     table = np.empty((case.rows, case.dim), np.float32) if out is None else out
-    for number, first in enumerate(range(0, case.rows, len(block))):
-        rows = table[first : first + len(block)]
+    for number, first in enumerate(range(0, case.rows, _BLOCK)):
+        rows = table[first : first + _BLOCK]
         np.add(block[: len(rows)], np.float32(number), out=rows)
     return table
+
+
+def check_rows(case: Case, rows: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+    """See that these are the rows of the table at ``ids``, without making the table."""
+    expected_shape = (*ids.shape, case.dim)
+    if (rows.shape, rows.dtype) != (expected_shape, np.float32):
+        raise AssertionError(f"the answer is {rows.dtype} of {rows.shape}, not float32 of {expected_shape}")
+    block, flat, ids = _block(case), rows.reshape(-1, case.dim), ids.reshape(-1)
+    for first in range(0, len(ids), 4096):  # some at a time, so that they stay in a cache
+        part = ids[first : first + 4096]
+        expected = block[part % _BLOCK] + (part // _BLOCK).astype(np.float32)[:, None]
+        if not np.array_equal(flat[first : first + 4096], expected):
+            raise AssertionError(f"wrong rows among ids {first} to {first + len(part) - 1}")
+
+
+def check_sums(
+    case: Case, result: NDArray[np.float32], ids: NDArray[np.int64], updates: NDArray[np.float32], onto: int
+) -> None:
+    """See that ``result`` has the sums of ``updates`` at ``ids``, added ``onto`` times the table (1 or 0)."""
+    touched, segments = np.unique(ids, return_inverse=True)
+    sums = np.zeros((len(touched), case.dim))
+    np.add.at(sums, segments, updates)
+    block = _block(case)
+
+    def before(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return onto * (block[rows % _BLOCK] + (rows // _BLOCK).astype(np.float32)[:, None])
+
+    np.testing.assert_allclose(result[touched], before(touched) + sums, rtol=1e-4)
+    others = np.setdiff1d((touched + 1) % case.rows, touched)  # their neighbours that nothing was added to
+    if not np.array_equal(result[others], before(others)):
+        raise AssertionError("rows were changed that no id names")
 
 
 def make_ids(case: Case) -> list[NDArray[np.int64]]:
@@ -97,7 +149,7 @@ def make_ids(case: Case) -> list[NDArray[np.int64]]:
     rng = np.random.default_rng([SEED, case.rows, case.id_count])
     if not case.zipf:
         return [rng.integers(case.rows, size=case.ids) for _ in range(ID_SETS)]
-    shares = np.cumsum(np.arange(1, case.rows + 1) ** -case.zipf)
+    shares = np.cumsum(np.arange(1, case.rows + 1, dtype=np.float64) ** -case.zipf)
     ranks = (np.searchsorted(shares, rng.random(case.ids) * shares[-1]) for _ in range(ID_SETS))
     return [rank * 2_654_435_761 % case.rows for rank in ranks]  # a prime, so no two ranks share a row
 
