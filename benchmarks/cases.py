@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -99,13 +100,20 @@ CURVES = {
 _BLOCK = 1 << 16  # rows drawn; the rows after them are these plus 1, plus 2 and so on
 
 
-def _block(case: Case) -> NDArray[np.float32]:
-    return np.random.default_rng(SEED).random((min(case.rows, _BLOCK), case.dim), np.float32)
+@functools.lru_cache(maxsize=1)
+def _block(rows: int, dim: int) -> NDArray[np.float32]:
+    return np.random.default_rng(SEED).random((min(rows, _BLOCK), dim), np.float32)
+
+
+def _computed(case: Case, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The rows of the table at ``ids``, without the table."""
+    block = _block(case.rows, case.dim)
+    return block[ids % _BLOCK] + (ids // _BLOCK).astype(np.float32)[:, None]
 
 
 def make_table(case: Case, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """The table of a case: each row its own, the same in every process, at the speed of memory."""
-    block = _block(case)
+    block = _block(case.rows, case.dim)
     table = np.empty((case.rows, case.dim), np.float32) if out is None else out
     for number, first in enumerate(range(0, case.rows, _BLOCK)):
         rows = table[first : first + _BLOCK]
@@ -113,17 +121,16 @@ def make_table(case: Case, out: NDArray[np.float32] | None = None) -> NDArray[np
     return table
 
 
-def check_rows(case: Case, rows: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
-    """See that these are the rows of the table at ``ids``, without making the table."""
+def check_rows(case: Case, rows: NDArray[np.float32], ids: NDArray[np.int64], step: int = 1) -> None:
+    """See that these are the rows of the table at ``ids``, or every so many of them."""
     expected_shape = (*ids.shape, case.dim)
     if (rows.shape, rows.dtype) != (expected_shape, np.float32):
         raise AssertionError(f"the answer is {rows.dtype} of {rows.shape}, not float32 of {expected_shape}")
-    block, flat, ids = _block(case), rows.reshape(-1, case.dim), ids.reshape(-1)
+    flat, ids = rows.reshape(-1, case.dim)[::step], ids.reshape(-1)[::step]
     for first in range(0, len(ids), 4096):  # some at a time, so that they stay in a cache
-        part = ids[first : first + 4096]
-        expected = block[part % _BLOCK] + (part // _BLOCK).astype(np.float32)[:, None]
-        if not np.array_equal(flat[first : first + 4096], expected):
-            raise AssertionError(f"wrong rows among ids {first} to {first + len(part) - 1}")
+        part = slice(first, first + 4096)
+        if not np.array_equal(flat[part], _computed(case, ids[part])):
+            raise AssertionError(f"wrong rows among ids {first * step} to {(first + 4096) * step}")
 
 
 def check_sums(
@@ -133,17 +140,13 @@ def check_sums(
     touched, segments = np.unique(ids, return_inverse=True)
     sums = np.zeros((len(touched), case.dim))
     np.add.at(sums, segments, updates)
-    block = _block(case)
-
-    def before(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return onto * (block[rows % _BLOCK] + (rows // _BLOCK).astype(np.float32)[:, None])
-
-    np.testing.assert_allclose(result[touched], before(touched) + sums, rtol=1e-4)
+    np.testing.assert_allclose(result[touched], onto * _computed(case, touched) + sums, rtol=1e-4)
     others = np.setdiff1d((touched + 1) % case.rows, touched)  # their neighbours that nothing was added to
-    if not np.array_equal(result[others], before(others)):
+    if not np.array_equal(result[others], onto * _computed(case, others)):
         raise AssertionError("rows were changed that no id names")
 
 
+@functools.lru_cache(maxsize=2)
 def make_ids(case: Case) -> list[NDArray[np.int64]]:
     """The sets of ids of a case. Under Zipf the popular rows lie scattered, as those of hashed ids do."""
     rng = np.random.default_rng([SEED, case.rows, case.id_count])
