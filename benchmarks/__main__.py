@@ -114,7 +114,8 @@ class Workers:
     def seat(self, entry: Entry, case: Case) -> Seat:
         """A side, loaded; its process is started where there is none."""
         for home in [*self.alive]:
-            if self.alive[home].lost or home not in (OURS, entry.home):
+            leaves = entry.home != OURS and home not in (OURS, entry.home)
+            if leaves or self.alive[home].lost:
                 self.alive.pop(home).close()
         if entry.home not in self.alive:
             self.alive[entry.home] = Worker(entry.home, self.cpus)
@@ -148,7 +149,7 @@ def main() -> None:
     elif whole:
         print("imports and sizes", flush=True)
         run["footprint"] = footprint.measure(options.wheel)
-    run["seconds"] = time.perf_counter() - started
+    run |= {"seconds": time.perf_counter() - started, "load at the end": report.load_average()}
 
     if options.json:
         options.json.write_text(json.dumps(run))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -115,9 +117,13 @@ def make_table(case: Case, out: NDArray[np.float32] | None = None) -> NDArray[np
     """The table of a case: each row its own, the same in every process, at the speed of memory."""
     block = _block(case.rows, case.dim)
     table = np.empty((case.rows, case.dim), np.float32) if out is None else out
-    for number, first in enumerate(range(0, case.rows, _BLOCK)):
-        rows = table[first : first + _BLOCK]
+
+    def fill(number: int) -> None:
+        rows = table[number * _BLOCK : (number + 1) * _BLOCK]
         np.add(block[: len(rows)], np.float32(number), out=rows)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # pages are made as they are written to
+        list(threads.map(fill, range(-(-case.rows // _BLOCK))))
     return table
 
 

@@ -401,7 +401,9 @@ def jax_at_add(data: Data) -> Side:
 
 # --- ONNX Runtime ---
 
-_ONNX_LARGEST = 2**31  # of a model file; a larger table is fed as an input
+# A larger table is fed as an input, which Gather reads as well: a model cannot hold 2 GB, and one of 1 GB
+# takes ten seconds to make.
+_ONNX_LARGEST = 2**29
 
 
 @side("ONNX Runtime Gather", ["onnxruntime", "onnx"])

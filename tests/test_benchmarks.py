@@ -36,7 +36,7 @@ def run(folder):
     """The record of a run in which nothing was measured yet."""
     from benchmarks import report
 
-    return {**report.new_run("python -m benchmarks", 2, "a note"), "seconds": 1.0}
+    return {**report.new_run("python -m benchmarks", 2, "a note"), "seconds": 1.0, "load at the end": "0"}
 
 
 def suite(folder, *arguments):
@@ -171,3 +171,22 @@ def test_memory_of_an_import_is_its_own(folder):
     assert found["imports"]["no_such_package"] == {"failed": "not installed"}
     assert 10e6 < found["imports"]["numpy"]["memory"] < 200e6
     assert found["wheel"] is None
+
+
+def test_our_process_stays_and_one_peer_is_alive(folder):
+    from benchmarks.__main__ import SideFailed, Workers
+    from benchmarks.cases import CASES
+    from benchmarks.sides import OURS, SIDES, Entry
+
+    workers = Workers([0])
+    try:
+        ours = workers.seat(SIDES[OURS], CASES["one"]).worker
+        peer = workers.seat(SIDES["np.take"], CASES["one"]).worker
+        assert workers.seat(SIDES[OURS], CASES["few"]).worker is ours
+        assert workers.seat(SIDES["W[ids]"], CASES["few"]).worker is peer
+        with pytest.raises(SideFailed):
+            workers.seat(Entry("unknown", ["another"], is_peer=True, smallest=0), CASES["one"])
+        assert set(workers.alive) == {OURS, "another"}
+        assert not peer.process.is_alive()
+    finally:
+        workers.close()
