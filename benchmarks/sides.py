@@ -347,9 +347,13 @@ def _keras_layer(backend: str, data: Data, table: Any) -> Any:
     import keras
 
     def make() -> Any:
-        layer = keras.layers.Embedding(data.case.rows, data.case.dim, embeddings_initializer="zeros")
+        def initializer(
+            shape: Any, dtype: Any = None
+        ) -> Any:  # rather than zeros, which `assign` would replace
+            return table
+
+        layer = keras.layers.Embedding(data.case.rows, data.case.dim, embeddings_initializer=initializer)
         layer.build()
-        layer.embeddings.assign(table)
         return layer
 
     return data.shared("Keras", make)
