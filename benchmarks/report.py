@@ -453,6 +453,7 @@ def _readme_block(run: dict[str, Any]) -> str:
     table = _table(
         ["case", "float32 table, ids", "fastembed", "the best peer", "its time, in times ours"], rows
     )
+    about += f" {run['note']}" if run["note"] else ""
     return f"{table}\n\n{about}\n\n![The time of each peer in times of fastembed's](benchmarks/ratios.svg)"
 
 
@@ -485,13 +486,21 @@ def write(run: dict[str, Any], folder: Path | None) -> str:
 
 # --- Plots ---
 
-COLORS = {
-    OURS: "#c23b22",
-    "np.take": "#4878a8",
-    "torch F.embedding": "#e08e2b",
-    "tf.gather": "#5a9e5a",
-    "ONNX Runtime Gather": "#8064a2",
+COLORS = {  # by the first letters of a side's name
+    OURS: ("fastembed", "#c23b22"),
+    "np.": ("NumPy", "#4878a8"),
+    "W[": ("NumPy", "#4878a8"),
+    "torch": ("torch", "#e08e2b"),
+    "tf.": ("TensorFlow", "#5a9e5a"),
+    "Keras": ("Keras", "#b5495b"),
+    "jax": ("JAX", "#8064a2"),
+    "ONNX": ("ONNX Runtime", "#7a6a58"),
 }
+
+
+def _library(side: str) -> tuple[str, str]:
+    """Whose side it is, and the colour of that."""
+    return next((found for start, found in COLORS.items() if side.startswith(start)), (side, "gray"))
 
 
 def _plots(run: dict[str, Any], folder: Path) -> list[str]:
@@ -522,23 +531,27 @@ def _plots(run: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _draw_ratios(run: dict[str, Any], cases: list[Case]) -> Any:
-    """A column for each case: every peer's time in times of ours, that of the goal's peer as a bar."""
+    """A column for each case: every peer's time in times of ours, with a bar to the peer of the goal."""
     from matplotlib import pyplot
 
     cases = _measured(run, cases)
     if not cases:
         return None
     figure, axes = pyplot.subplots(figsize=(2.5 + 0.6 * len(cases), 4.2), layout="constrained")
+    named: set[str] = set()
     for x, case in enumerate(cases):
-        name, (low, middle, high) = _against(run, case)
+        _, (low, middle, high) = _against(run, case)
         label = f"{'best peer' if case.kind != 'gradient' else 'dense gradient'} (10 % to 90 % of rounds)"
         first = x == 0 or cases[x - 1].kind != case.kind
-        color = "#4878a8" if case.kind != "gradient" else "#7f9f7f"
+        color = "#d5dbe3" if case.kind != "gradient" else "#d3e0d3"
         axes.bar(x, middle - 1, 0.6, bottom=1, color=color, label=label if first else None)
         axes.errorbar(x, middle, [[middle - low], [high - middle]], color="black", capsize=3)
         axes.hlines(case.goal, x - 0.4, x + 0.4, color="#c23b22", label="goal" if x == 0 else None)
-        others = [ratio[1] for peer, ratio in _ratios(run, case).items() if peer != name]
-        axes.plot([x] * len(others), others, "_", color="gray", label="other peers" if x == 0 else None)
+        for peer, ratio in _ratios(run, case).items():
+            library, color = _library(peer)
+            label = None if library in named else library
+            named.add(library)
+            axes.plot(x, ratio[1], "o", markersize=4, color=color, label=label, zorder=3)
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set(
         yscale="log",
@@ -547,7 +560,7 @@ def _draw_ratios(run: dict[str, Any], cases: list[Case]) -> Any:
     )
     axes.set_xticks(range(len(cases)), [case.name for case in cases], rotation=35, ha="right")
     axes.yaxis.set_major_formatter("{x:g}")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return figure
 
 
@@ -603,7 +616,7 @@ def _draw_line(axes: Any, curve: str, side: str, seconds: dict[int, float]) -> N
         "o-",
         markersize=3,
         linewidth=2 if side == OURS else 1.2,
-        color=COLORS[side],
+        color=_library(side)[1],
         label=side,
     )
 
