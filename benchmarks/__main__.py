@@ -15,7 +15,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +44,7 @@ class Effort(NamedTuple):
     latencies: float  # seconds a round
 
 
-FULL = Effort(0.02, 1.2, least=7, most=25, ways=tuple(HOW), latencies=0.02)
+FULL = Effort(0.02, 2.0, least=7, most=25, ways=tuple(HOW), latencies=0.02)
 QUICK = Effort(0.002, 0.05, least=3, most=9, ways=("alone", "then sum"), latencies=0.004)
 
 
@@ -207,7 +207,11 @@ def measure(
     run: dict[str, Any], cases: list[Case], sides: list[Entry], effort: Effort, cpus: list[int], extras: bool
 ) -> None:
     """Measure sides in the cases that they take, side by side with ours, into ``run``."""
-    cases = list(_that_fit(cases, run))
+    available = report.available_memory()
+    cases = list(_that_fit(cases, available, run))
+    curves = {
+        name: list(_that_fit(points.values(), available, run)) for name, points in CURVES.items() if extras
+    }
     installed = []
     for entry in sides:
         if missing := entry.missing():
@@ -228,8 +232,11 @@ def measure(
                             workers, entry, case, effort
                         )
                         print(report.line(run, case, entry.name), flush=True)
-            if extras:
-                _follow_curves(workers, [entry for entry in entries if entry.name in ON_CURVES], effort, run)
+            for name, points in curves.items():
+                found = run["curves"].setdefault(name, {})
+                for entry in entries:
+                    if entry.name in ON_CURVES:
+                        found[entry.name] = _follow_curve(workers, entry, points, effort)
         if extras and (more := sorted(os.sched_getaffinity(0))[:MOST_THREADS]) != cpus:
             workers.close()
             workers = Workers(more)
@@ -238,8 +245,7 @@ def measure(
         workers.close()
 
 
-def _that_fit(cases: list[Case], run: dict[str, Any]) -> Iterator[Case]:
-    available = report.available_memory()
+def _that_fit(cases: Iterable[Case], available: int, run: dict[str, Any]) -> Iterator[Case]:
     for case in cases:
         if COPIES * case.table_bytes < available:
             yield case
@@ -268,14 +274,9 @@ def _compare(
     return measured
 
 
-def _follow_curves(workers: Workers, entries: list[Entry], effort: Effort, run: dict[str, Any]) -> None:
+def _follow_curve(workers: Workers, entry: Entry, points: list[Case], effort: Effort) -> dict[str, Any]:
     effort = effort._replace(budget=effort.budget / 2, most=9)
-    for name, points in CURVES.items():
-        for x, case in points.items():
-            for entry in entries:
-                if COPIES * case.table_bytes < report.available_memory():
-                    measured = _compare(workers, entry, case, effort, curve=True)
-                    run["curves"].setdefault(name, {}).setdefault(entry.name, {})[str(x)] = measured
+    return {case.name: _compare(workers, entry, case, effort, curve=True) for case in points}
 
 
 def _small_calls(workers: Workers, effort: Effort) -> dict[str, Any]:

@@ -170,9 +170,9 @@ def _measured(run: dict[str, Any], cases: list[Case]) -> list[Case]:
 
 def _time(seconds: float) -> str:
     for unit, scale in (("ns", 1e9), ("us", 1e6), ("ms", 1e3)):
-        if seconds * scale < 999.5 or unit == "ms":
+        if seconds * scale < 999.5:
             return f"{seconds * scale:.3g} {unit}"
-    raise AssertionError
+    return f"{seconds:.3g} s"
 
 
 def _times(ratio: float) -> str:
@@ -358,14 +358,18 @@ def _footprint(run: dict[str, Any]) -> str:
         ]
         for name, found in footprint["imports"].items()
     ]
-    table = _table(["`import`", "time", "resident memory", "package on disk, without what it needs"], rows)
+    about = (
+        "Medians of imports, each in a process of its own. Times and memory include what a library imports "
+        "itself (NumPy, and for Keras TensorFlow); the folder does not."
+    )
+    table = _table(["`import`", "time", "resident memory", "its own folder on disk"], rows)
     wheel = footprint["wheel"]
     size = (
         f"The wheel `{wheel['name']}` has {wheel['bytes'] / 1e6:.2f} MB."
         if wheel
         else "No wheel was given (`--wheel`)."
     )
-    return f"{table}\n\n{size}"
+    return f"{about}\n\n{table}\n\n{size}"
 
 
 def _absent(run: dict[str, Any]) -> str:
@@ -590,16 +594,16 @@ def _draw_curves(run: dict[str, Any]) -> Any:
         1, len(run["curves"]), figsize=(10, 4), layout="constrained", squeeze=False
     )
     for axes, (name, sides) in zip(panels[0], run["curves"].items()):
-        ours: dict[int, list[float]] = {}
+        ours: dict[str, list[float]] = {}
         for side, points in sides.items():
-            line: dict[int, float] = {}
-            for x, measured in points.items():
+            line: dict[str, float] = {}
+            for point, measured in points.items():
                 if "alone" in measured:
                     rounds = np.array(measured["alone"])
-                    line[int(x)] = float(np.median(rounds[:, 1]))
-                    ours.setdefault(int(x), []).extend(rounds[:, 0])
+                    line[point] = float(np.median(rounds[:, 1]))
+                    ours.setdefault(point, []).extend(rounds[:, 0])
             _draw_line(axes, name, side, line)
-        _draw_line(axes, name, OURS, {x: float(np.median(times)) for x, times in ours.items()})
+        _draw_line(axes, name, OURS, {point: float(np.median(times)) for point, times in ours.items()})
         axes.set(xscale="log", yscale="log", xlabel=name, ylabel="ns an id")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
@@ -608,11 +612,11 @@ def _draw_curves(run: dict[str, Any]) -> Any:
     return figure
 
 
-def _draw_line(axes: Any, curve: str, side: str, seconds: dict[int, float]) -> None:
-    ids = {int(x): CURVES[curve][int(x)].id_count for x in seconds}
+def _draw_line(axes: Any, curve: str, side: str, seconds: dict[str, float]) -> None:
+    points = {x: case for x, case in CURVES[curve].items() if case.name in seconds}
     axes.plot(
-        list(seconds),
-        [seconds[x] * 1e9 / ids[x] for x in seconds],
+        list(points),
+        [seconds[case.name] * 1e9 / case.id_count for case in points.values()],
         "o-",
         markersize=3,
         linewidth=2 if side == OURS else 1.2,
