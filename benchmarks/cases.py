@@ -113,17 +113,23 @@ def _computed(case: Case, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     return block[ids % _BLOCK] + (ids // _BLOCK).astype(np.float32)[:, None]
 
 
+def table_parts(case: Case) -> list[tuple[int, NDArray[np.float32], np.float32]]:
+    """The table of a case in parts: the first row of each, and what two values add up to its rows."""
+    block = _block(case.rows, case.dim)
+    firsts = range(0, case.rows, _BLOCK)
+    return [(first, block[: case.rows - first], np.float32(number)) for number, first in enumerate(firsts)]
+
+
 def make_table(case: Case, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """The table of a case: each row its own, the same in every process, at the speed of memory."""
-    block = _block(case.rows, case.dim)
     table = np.empty((case.rows, case.dim), np.float32) if out is None else out
 
-    def fill(number: int) -> None:
-        rows = table[number * _BLOCK : (number + 1) * _BLOCK]
-        np.add(block[: len(rows)], np.float32(number), out=rows)
+    def fill(part: tuple[int, NDArray[np.float32], np.float32]) -> None:
+        first, block, more = part
+        np.add(block, more, out=table[first : first + len(block)])
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # pages are made as they are written to
-        list(threads.map(fill, range(-(-case.rows // _BLOCK))))
+        list(threads.map(fill, table_parts(case)))
     return table
 
 

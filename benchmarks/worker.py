@@ -106,15 +106,19 @@ class Bench:
         return self.memory[: case.rows * case.dim].reshape(case.rows, case.dim)
 
     def round(self, name: str, case: Case, how: str, seconds: float) -> float:
-        """Seconds a call, over calls that together take about ``seconds``."""
+        """Seconds a call, over calls that together take about ``seconds``.
+
+        The first round finds out how many those are, and is to be forgotten.
+        """
         loaded = self.loaded[name, case]
         loaded.side.prepare()
         if how not in loaded.calls:
             loaded.calls[how] = self._calls_within(loaded, how, seconds)
+            return loaded.calls[how][1]
         calls, each = loaded.calls[how]
         if each < LONG_CALL:
             self._seconds(loaded, how, min(calls, 4))
-        loaded.side.prepare()
+            loaded.side.prepare()
         return self._seconds(loaded, how, calls) / calls + loaded.side.computed_seconds
 
     def _seconds(self, loaded: Loaded, how: str, calls: int) -> float:
