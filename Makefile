@@ -45,8 +45,8 @@ check: .venv/.test  ## The linters, the types, the stubs against the compiled mo
 		fastembed._rows fastembed._team fastembed._memory
 	.venv/bin/lint-imports
 
-bench: .venv/.test  ## One id through a layer, beside np.take
-	.venv/bin/python -m benchmarks.one_id
+bench: .venv-bench/.bench  ## All cases beside all peers, half an hour; writes benchmarks/RESULTS.md (BENCH=--quick: two minutes)
+	.venv-bench/bin/python -m benchmarks --wheel build/bench/*.whl --json build/bench/rounds.json $(BENCH)
 
 stress: .venv/.test  ## What is promised about threads in real processes: goal, measured, holds or falls short
 	rm -rf build/other
@@ -64,7 +64,7 @@ dist: .venv/.test $(SOURCES)  ## The sdist, and the wheel that pip builds of it
 	.venv/bin/python tests/check_dist.py dist
 
 clean:
-	rm -rf .venv .venv-numpy1 build dist fastembed/*.so *.egg-info
+	rm -rf .venv .venv-bench .venv-numpy1 build dist fastembed/*.so *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -78,3 +78,11 @@ clean:
 	.venv/bin/pip install --quiet --editable '.[test,dev]'
 	mkdir -p build
 	touch $@ .venv/.demo
+
+.venv-bench/.bench: $(SOURCES)
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --upgrade pip
+	.venv-bench/bin/pip install --quiet --editable '.[bench]'
+	rm -rf build/bench
+	.venv-bench/bin/pip wheel --quiet --no-deps --wheel-dir build/bench .
+	touch $@
