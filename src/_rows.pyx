@@ -411,6 +411,7 @@ cdef class Table:
             raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
         self._open(array, widen, array.flags.writeable if writable is None else writable)
 
+    @cython.initializedcheck(False)  # there is no old memory the first time
     cdef _open(self, cnp.ndarray array, bint widen, bint writable):
         cdef:
             Rows table = _rows_of(array, widen)

@@ -1,0 +1,43 @@
+"""Faults made on purpose, with the flags of the build that they are in.
+
+A check that would not report them proves nothing: sanitize.py makes these, and some that public functions can
+be talked into. Built only beside debug and sanitizer builds (setup.py).
+"""
+
+from libc.stdint cimport int64_t
+
+from fastembed._team cimport Team, run
+
+
+def item(const unsigned char[::1] items, Py_ssize_t i):
+    """One item. A build with bounds checks raises IndexError where there is none."""
+    return items[i]
+
+
+def unaligned(const unsigned char[::1] items):
+    """A number of 8 bytes read from an odd address."""
+    cdef const unsigned char* start = &items[0]
+    return (<const int64_t*>(start + (<size_t>start + 1) % 2))[0]
+
+
+def overflow(Py_ssize_t n, Py_ssize_t row_bytes):
+    """A product that may not fit its type."""
+    cdef Py_ssize_t size = n * row_bytes
+    return size
+
+
+cdef void _count(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    cdef int _
+    for _ in range(10_000):
+        (<int64_t*>state)[0] += 1
+
+
+def shared():
+    """A job whose parts write to the same place, done by the team: parts never may."""
+    cdef:
+        Team team
+        int64_t count = 0
+    team.threads, team.parts = 2, 1000
+    with nogil:
+        run(_count, &count, team)
+    return count
