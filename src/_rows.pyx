@@ -395,7 +395,7 @@ cdef class Table:
         If it has no axis of rows or is not C-contiguous.
     """
     cdef:
-        readonly cnp.ndarray array          # the rows as they are stored
+        cnp.ndarray held                    # the rows as they are stored, in an array that nobody else has
         readonly cnp.dtype row_dtype        # of the rows that a lookup returns
         const unsigned char[:, ::1] stored  # (rows, row_bytes): acquired once, keeps the memory exported
         Rows table                          # the same for the loops
@@ -414,23 +414,30 @@ cdef class Table:
     @cython.initializedcheck(False)  # there is no old memory the first time
     cdef _open(self, cnp.ndarray array, bint widen, bint writable):
         cdef:
-            Rows table = _rows_of(array, widen)
+            # A plain array of our own: one that others hold can be given another shape at any time, and a
+            # subclass may say anything of itself.
+            cnp.ndarray held = np.ndarray.view(array, np.ndarray), _old_held = self.held
+            Rows table = _rows_of(held, widen)
             const unsigned char[:, ::1] stored, _old_stored = self.stored
-            cnp.ndarray _old_array = self.array
-            cnp.dtype row_dtype = np.dtype(np.float32) if widen else array.dtype
-        flat = (<object>array).reshape(-1).view(np.uint8) if table.row_bytes else np.empty(0, np.uint8)
+            cnp.dtype row_dtype = np.dtype(np.float32) if widen else held.dtype
+        flat = (<object>held).reshape(-1).view(np.uint8) if table.row_bytes else np.empty(0, np.uint8)
         stored = flat.reshape(table.rows, table.row_bytes)
         # From here to the end nothing can fail or let go of the GIL (the old memory is released after it),
         # so a lookup from another thread sees the old table or the new one and nothing in between.
         if table.rows and table.row_bytes:
             table.data = <const char*>&stored[0, 0]
-        self.stored, self.array, self.row_dtype = stored, array, row_dtype
+        self.stored, self.held, self.row_dtype = stored, held, row_dtype
         self.table, self.widen, self.writable = table, widen, writable
+
+    @property
+    def array(self):
+        """The rows as they are stored: a view of the memory."""
+        return (<object>self.held).view()
 
     @property
     def shape(self):
         """Shape of all rows together: (rows, ...)."""
-        return (<object>self.array).shape
+        return (<object>self.held).shape
 
     def __len__(self):
         return self.table.rows
@@ -443,9 +450,9 @@ cdef class Table:
 
         Lookups that run meanwhile finish on the old memory: each row is wholly old or wholly new.
         """
-        if not isinstance(array, np.ndarray) or array.shape != self.shape or array.dtype != self.array.dtype:
+        if not isinstance(array, np.ndarray) or array.shape != self.shape or array.dtype != self.held.dtype:
             raise ValueError(
-                f"a table of shape {self.shape} and dtype {self.array.dtype} cannot take over "
+                f"a table of shape {self.shape} and dtype {self.held.dtype} cannot take over "
                 f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array).__name__)}"
             )
         self._open(array, self.widen, self.writable)
@@ -480,7 +487,7 @@ cdef class Table:
             cnp.ndarray _opened = _open_ids(ids, &view)  # may let other threads run: first
             # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
             Rows table = self.table
-            cnp.ndarray array = self.array
+            cnp.ndarray array = self.held
         return _look_up(table, array, self.row_dtype, view, ids, out)
 
     def accumulate(self, ids, values):
@@ -504,7 +511,7 @@ cdef class Table:
             Addition job
             # The array keeps this memory until the addition is done, whoever swaps it meanwhile.
             Rows table = self.table
-            cnp.ndarray array = self.array
+            cnp.ndarray array = self.held
         if not self.writable:
             raise ValueError("the table is read-only")
         if not PyArray_ISALIGNED(array):

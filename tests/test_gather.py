@@ -320,6 +320,28 @@ def test_an_out_that_lies_about_its_shape_is_not_believed():
         ops.gather(np.eye(5)[:, :2].copy(), [0, 1, 2, 3], out=np.zeros((1, 2)).view(Liar))
 
 
+@pytest.mark.parametrize("shape", [(20, 1), (1, 20), (2, 10)])
+def test_an_array_may_take_another_shape_when_it_is_a_table_already(shape):
+    memory = np.arange(20.0)
+    table = DenseTable(memory.reshape(4, 5))
+    for array in (table.array, table.array.base, memory):
+        array.shape = shape
+        np.testing.assert_array_equal(table.gather(np.array([3])), [[15, 16, 17, 18, 19]])
+        array.dtype = "f4"
+        assert table.shape == (4, 5)
+        table.accumulate(np.array([0]), np.zeros((1, 5)))
+        array.dtype = "f8"
+
+
+def test_a_subclass_that_reshapes_to_something_else_is_not_asked():
+    class Liar(np.ndarray):
+        def reshape(self, *shape):
+            return np.zeros(1)
+
+    rows = np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(DenseTable(rows.view(Liar)).gather(np.array([2])), rows[[2]])
+
+
 def test_mapped_memory_may_be_swapped_while_it_is_looked_up():
     """The last reference to a mapping lets go of the GIL while it is unmapped."""
 
