@@ -2,8 +2,8 @@
 
 Environment: FASTEMBED_OPENMP=0 builds without OpenMP (everything then runs serially);
 FASTEMBED_DEBUG=1 builds unoptimised with bounds checks and assertions;
-FASTEMBED_SANITIZE=address,undefined (or thread, or what else the compiler's -fsanitize takes) builds for these
-sanitizers. Both get a module of deliberate faults (tests/sanitize.py), which no wheel for users holds.
+FASTEMBED_SANITIZE=address,undefined (or thread, or what else -fsanitize takes) builds for these sanitizers.
+Both get a module of deliberate faults (tests/sanitize.py), which no wheel for users holds.
 """
 
 import os

@@ -194,9 +194,9 @@ def measure(build: Build, run: Run, runtime: str | None, folder: Path) -> Goal:
     text = "".join(path.read_text(errors="replace") for path in sorted(reports.iterdir()))
     found = REPORT.findall(text + done.stdout)
     if run.found:
-        said = next((line for line in [*found, *done.stdout.splitlines()[-1:]] if run.found in line), None)
+        said = any(run.found in line for line in [*found, *done.stdout.splitlines()[-1:]])
         promise = f"{build.name}: finds {run.what}, made on purpose"
-        return Goal(promise, f"reported: {said:.60}" if said else "not reported", said is not None)
+        return Goal(promise, f"{'' if said else 'not '}reported: {run.found}", said)
     good = done.returncode == 0 and not found
     if not good:
         print(done.stdout, text, sep="\n", file=sys.stderr)
