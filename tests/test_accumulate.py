@@ -70,6 +70,23 @@ def test_scatter_add_has_the_bits_of_add_at(addition, threads):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_denormals_zeros_and_infinities_are_added_like_any_number(dtype):
+    """Nothing is flushed to zero, -0.0 + -0.0 is -0.0, and NaN stays NaN (which one is nowhere promised)."""
+    tiny, least = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).smallest_normal
+    numbers = np.array(
+        [tiny, -tiny, least, least - tiny, -least, 0.0, -0.0, np.inf, -np.inf, np.nan, 1.0], dtype
+    )
+    first, second = (pair.reshape(-1) for pair in np.meshgrid(numbers, numbers))
+    with np.errstate(invalid="ignore"):
+        expected = first + second
+    got = ops.scatter_add(first[None].repeat(2, 0), [1], second[None])
+    number = ~np.isnan(expected)
+    np.testing.assert_array_equal(bits(got[0]), bits(first))
+    np.testing.assert_array_equal(np.isnan(got[1]), ~number)
+    np.testing.assert_array_equal(bits(got[1])[number], bits(expected)[number])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_many_ids_and_hot_rows_have_the_same_bits_for_any_number_of_threads(dtype, rng):
     ids = rng.zipf(1.2, 30_000) % 5000  # most ids are a few rows; two passes of the sort
     values = rng.standard_normal((30_000, 17)).astype(dtype)

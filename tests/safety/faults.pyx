@@ -8,6 +8,14 @@ from libc.stdint cimport int64_t
 
 from fastembed._team cimport Team, run
 
+cdef extern from "<stdatomic.h>" nogil:
+    ctypedef int atomic_int
+    int atomic_fetch_add(atomic_int*, int)
+    int atomic_load(atomic_int*)
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
 
 def item(const unsigned char[::1] items, Py_ssize_t i):
     """One item. A build with bounds checks raises IndexError where there is none."""
@@ -26,18 +34,26 @@ def overflow(Py_ssize_t n, Py_ssize_t row_bytes):
     return size
 
 
+cdef struct Shared:
+    atomic_int arrived
+    int64_t count
+
+
 cdef void _count(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    cdef int _
-    for _ in range(10_000):
-        (<int64_t*>state)[0] += 1
+    cdef Shared* shared = <Shared*>state
+    atomic_fetch_add(&shared.arrived, 1)
+    while atomic_load(&shared.arrived) < parts:  # each part has a thread of its own
+        sched_yield()
+    shared.count += 1
 
 
 def shared():
-    """A job whose parts write to the same place, done by the team: parts never may."""
+    """A job whose two parts write to the same place, done by the team: parts never may."""
     cdef:
         Team team
-        int64_t count = 0
-    team.threads, team.parts = 2, 1000
+        Shared state
+    team.threads, team.parts = 2, 2
+    state.arrived, state.count = 0, 0
     with nogil:
-        run(_count, &count, team)
-    return count
+        run(_count, &state, team)
+    return state.count
