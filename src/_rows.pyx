@@ -1,12 +1,13 @@
 """Tables of rows: one C call looks ids up, one adds rows up.
 
-A lookup reads every id once, into a private block that it checks and then copies rows from (ids.h
+A lookup reads its ids into a private block that it checks and then copies rows from (ids.h
 says why); an addition copies and checks all ids before it writes anything. Rows travel as bytes, so
 every dtype shares the same copy; only arithmetic is typed.
 """
 
 import os
 import warnings
+from threading import local
 
 import numpy as np
 
@@ -15,6 +16,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from _numpy cimport (
     PyArray_CheckExact,
@@ -22,6 +24,7 @@ from _numpy cimport (
     PyArray_ISALIGNED,
     PyArray_ISNOTSWAPPED,
     PyArray_NBYTES,
+    new_array,
 )
 
 from fastembed._memory cimport new_output
@@ -30,18 +33,18 @@ from fastembed._team cimport Team, run, team_for
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
-cdef extern from "ids.h" nogil:
-    ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
-    fe_load fe_loader(Py_ssize_t size, bint is_signed, bint is_swapped)
-    Py_ssize_t fe_first_outside(const uint64_t* block, Py_ssize_t n, uint64_t rows)
-
 cdef extern from "rows.h" nogil:
+    ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
+    ctypedef fe_load (*fe_loader)(Py_ssize_t size, bint is_signed, bint is_swapped) noexcept
+    ctypedef Py_ssize_t (*fe_check)(const uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
     ctypedef void (*fe_take)(
         char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t ahead
     ) noexcept
     ctypedef void (*fe_add)(void* acc, const void* row, Py_ssize_t dim) noexcept
     ctypedef struct fe_rows:
         const char* name
+        fe_loader loader
+        fe_check first_outside
         fe_take copy
         fe_take stream
         fe_take widen_bfloat16
@@ -65,10 +68,13 @@ cdef enum:
     # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
     # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
     GIL_BYTES = 128 * 1024
-    # Smaller tables live in or near the second-level cache, where fetching rows ahead only costs time.
-    FETCH_TABLE_BYTES = 4 * 1024 * 1024
-    # The rows fetched ahead cover this many bytes (FBGEMM's rule), but at most 16 rows.
-    FETCH_BYTES = 4096
+    # Smaller tables live in the second-level cache, where fetching rows ahead only costs time.
+    FETCH_TABLE_BYTES = 512 * 1024
+    # The rows fetched ahead cover this many bytes, but are not fewer and not more than so many
+    # (docs/decisions.md, "Rows fetched ahead").
+    FETCH_BYTES = 8192
+    LEAST_AHEAD = 4
+    MOST_AHEAD = 32
     # Outputs that the second-level caches cannot hold are written past them: faster alone and with a sum of
     # the output after it (docs/decisions.md, "Large outputs").
     STREAM_BYTES = 32 * 1024 * 1024
@@ -117,7 +123,7 @@ cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
     view.data = <const char*>cnp.PyArray_DATA(ids)
     view.n = cnp.PyArray_SIZE(ids)
     view.stride = cnp.PyArray_STRIDE(ids, 0) if cnp.PyArray_NDIM(ids) == 1 else cnp.PyArray_ITEMSIZE(ids)
-    view.load = fe_loader(
+    view.load = _rows.loader(
         cnp.PyArray_ITEMSIZE(ids), cnp.PyTypeNum_ISSIGNED(kind), not PyArray_ISNOTSWAPPED(ids)
     )
     return ids
@@ -181,7 +187,7 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
     while i < stop:
         n = min(<Py_ssize_t>BLOCK, stop - i)
         job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, n, block)
-        bad = fe_first_outside(block, n, table.rows)
+        bad = _rows.first_outside(block, n, table.rows)
         if bad < n:
             job.outside[part].position = i + bad
             job.outside[part].id = block[bad]
@@ -273,7 +279,8 @@ cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
     table.take = _rows.widen_bfloat16 if widen else _rows.copy
     table.ahead = 0
     if PyArray_NBYTES(array) > FETCH_TABLE_BYTES:
-        table.ahead = min(<Py_ssize_t>16, max(<Py_ssize_t>2, FETCH_BYTES // table.row_bytes))
+        table.ahead = FETCH_BYTES // table.row_bytes
+        table.ahead = min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, table.ahead))
     return table
 
 
@@ -574,7 +581,7 @@ cdef _sort_ids(Addition* job, cnp.ndarray ids, Py_ssize_t rows):
         while i < n:
             size = min(<Py_ssize_t>BLOCK, n - i)
             view.load(view.data + i * view.stride, view.stride, size, block)
-            bad = fe_first_outside(block, size, rows)
+            bad = _rows.first_outside(block, size, rows)
             if bad < size:
                 outside.position, outside.id = i + bad, block[bad]
                 break
@@ -697,27 +704,81 @@ def add_detours(Py_ssize_t change):
 cdef class TableCall:
     """Base of callables that turn ids into rows.
 
-    Once `_answer_with` has named a table, a call with one plain array of integers is answered by that
-    table in one C call. Every other call goes to the ``_call`` of the subclass.
+    Once `_answer_with` has named a table, a call with nothing but integers (an array, a list, a tuple or a
+    number) is answered by that table in one C call; with ``training=True`` the ids are recorded as well.
+    Every other call goes to the ``_call`` of the subclass.
     """
     cdef:
-        readonly Table _table     # which answers alone, or None
-        readonly size_t _changes  # how often that was called into question
+        readonly Table _table      # which answers alone, or None
+        readonly object _recorded  # a threading.local: in `calls` what each thread's backward will need
+        readonly size_t _changes   # how often the answer was called into question
+        bint _records              # whether what a recorded call needs is a copy of its ids
+
+    def __cinit__(self, *_, **__):
+        self._recorded = local()
 
     def _reconsider(self):
         """Something changed: let no table answer alone until `_answer_with` names one."""
         self._table = None
         self._changes += 1
 
-    def _answer_with(self, Table table, size_t changes):
-        """Let ``table`` (or none) answer alone, unless something changed since ``_changes`` was read."""
+    def _answer_with(self, Table table, size_t changes, bint records=False):
+        """Let ``table`` (or none) answer alone, unless something changed since ``_changes`` was read.
+
+        ``records`` says that a call with ``training=True`` is answered by the table, too, and remembered by a
+        copy of its ids.
+        """
         if changes == self._changes:
-            self._table = table
+            self._table, self._records = table, records
 
     def __call__(self, *args, **kwargs):
-        cdef Table table = self._table
-        if table is not None and not _detours and not kwargs and len(args) == 1:
-            ids = args[0]
-            if PyArray_CheckExact(ids) and cnp.PyArray_TYPE(<cnp.ndarray>ids) <= cnp.NPY_ULONGLONG:
-                return table.lookup(<cnp.ndarray>ids, None)
-        return self._call(*args, **kwargs)
+        cdef:
+            Table table = self._table
+            bint recorded = False, known
+            object ids, training
+        if table is None or _detours or len(args) != 1:
+            return self._call(*args, **kwargs)
+        if kwargs:
+            training = kwargs.get("training", self)
+            if training is True:
+                recorded = True
+            known = training is None or training is False or recorded and self._records
+            if len(kwargs) > 1 or not known:
+                return self._call(*args, **kwargs)
+        ids = _plain_ids(args[0])
+        if ids is None:
+            return self._call(*args, **kwargs)
+        if recorded:
+            return self._record(table, _copy_of(ids))
+        return table.lookup(ids, None)
+
+    cdef _record(self, Table table, cnp.ndarray ids):
+        """The rows at ``ids``, which are nobody else's to change, and a note of them for `backward`."""
+        cdef object outputs = table.lookup(ids, None), calls = getattr(self._recorded, "calls", None)
+        if calls is None:
+            calls = self._recorded.calls = []
+        calls.append((ids, outputs.shape))
+        return outputs
+
+
+cdef cnp.ndarray _copy_of(cnp.ndarray ids):
+    """A private copy. PyArray_NewCopy does the same for any array, in twice the time where ids are few."""
+    cdef cnp.ndarray copy
+    if not PyArray_IS_C_CONTIGUOUS(ids):
+        return cnp.PyArray_NewCopy(ids, cnp.NPY_CORDER)
+    copy = new_array(<cnp.dtype>cnp.PyArray_DESCR(ids), cnp.PyArray_NDIM(ids), cnp.PyArray_DIMS(ids), NULL)
+    memcpy(cnp.PyArray_DATA(copy), cnp.PyArray_DATA(ids), PyArray_NBYTES(ids))
+    return copy
+
+
+cdef _plain_ids(object ids):
+    """``ids`` as an array of integers or bool, if nothing about them needs a closer look; else None."""
+    if type(ids) is list or type(ids) is tuple or type(ids) is int:
+        try:
+            ids = cnp.PyArray_FROM_O(ids)
+        except Exception:  # ragged, or no numbers: the long way says so
+            return None
+    elif not PyArray_CheckExact(ids):
+        return None
+    # NPY_BOOL and the ten integer types come first in NumPy's enumeration.
+    return ids if cnp.PyArray_TYPE(<cnp.ndarray>ids) <= cnp.NPY_ULONGLONG else None

@@ -29,7 +29,7 @@ cdef extern from "team.h" nogil:
     ctypedef void (*fe_bring)(int n, uint32_t number) noexcept
     int omp_get_max_threads()
     void fe_help(uint32_t number)
-    int fe_try_run(job_t job, void* state, Py_ssize_t parts, int threads)
+    int fe_try_run(job_t job, void* state, Py_ssize_t parts, int threads, bint worth_waking)
     void fe_note_team(int threads)
     int fe_last_team()
     int fe_open_team(fe_bring bring)
@@ -46,13 +46,16 @@ cdef enum:
     PARTS_A_THREAD = 8
     # ... but not into parts so small that taking one, an atomic addition, shows.
     PART_BYTES = 64 * 1024
+    # A team that sleeps is woken for this many times _serial_bytes and more: waking it costs the caller some
+    # 10 us, and it comes after 20 (docs/decisions.md, "One team, which helps").
+    WAKE_TIMES = 10
 
 cdef object _policy = None
 
 
 cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *:
     cdef Team team
-    team.threads, team.parts = 1, 1
+    team.threads, team.parts, team.worth_waking = 1, 1, nbytes >= WAKE_TIMES * _serial_bytes
     if nbytes < _serial_bytes or pieces < 2 or not FE_OPENMP or _policy is None:
         return team
     team.threads = <int>min(max(1, <Py_ssize_t>_policy()), pieces)
@@ -64,7 +67,7 @@ cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *:
 
 cdef void run(job_t job, void* state, Team team) noexcept nogil:
     cdef Py_ssize_t part
-    if team.threads > 1 and fe_try_run(job, state, team.parts, team.threads):
+    if team.threads > 1 and fe_try_run(job, state, team.parts, team.threads, team.worth_waking):
         fe_note_team(team.threads)
         return
     for part in range(team.parts):
@@ -136,7 +139,7 @@ def meet(int n, int seconds=10):
         return 1
     while not alone:
         with nogil:
-            alone = fe_try_run(_arrive, &meeting, n, n)
+            alone = fe_try_run(_arrive, &meeting, n, n, True)
         if not alone:  # another thread has the team
             if c_time(NULL) >= meeting.end:
                 return 1

@@ -9,6 +9,16 @@
 #include <stdint.h>
 #include <string.h>
 
+/* block[i] = ids[i] for 0 <= i < n, sign-extended: a negative id becomes at least 2^63, so that one unsigned
+ * comparison with the number of rows covers both ends. `ids` is aligned to its type. */
+typedef void (*fe_load)(const char *ids, ptrdiff_t stride, ptrdiff_t n, uint64_t *block);
+
+/* The way to load ids of `size` bytes: 1, 2, 4 or 8. */
+typedef fe_load (*fe_loader)(ptrdiff_t size, int is_signed, int is_swapped);
+
+/* Position of the first id in the block that is not below `rows`, or n. */
+typedef ptrdiff_t (*fe_check)(const uint64_t *block, ptrdiff_t n, uint64_t rows);
+
 /* out[i] = table[block[i]] for 0 <= i < n, rows of `row_bytes` stored bytes, each id below the
  * table's rows; row i + ahead is fetched towards the cache while row i is copied (0: none is). */
 typedef void (*fe_take)(char *out, const char *table, size_t row_bytes, const uint64_t *block,
@@ -19,6 +29,8 @@ typedef void (*fe_add)(void *acc, const void *row, ptrdiff_t dim);
 
 typedef struct {
     const char *name;
+    fe_loader loader;
+    fe_check first_outside;
     fe_take copy;           /* bytes as they are */
     fe_take stream;         /* the same past the caches: row_bytes and out are multiples of 16 */
     fe_take widen_bfloat16; /* 16-bit words to float32 */

@@ -26,7 +26,7 @@ enum {
     /* The leader looks out for the next job for so long before it sleeps: calls that follow one another find
      * it awake, and one call now and then costs this much of another core's time (docs/decisions.md, "One
      * team, which helps"). */
-    SPIN_NS = 50 * 1000,
+    SPIN_NS = 100 * 1000,
     LOOKS = 16, /* between two looks at the clock */
 };
 
@@ -79,22 +79,34 @@ static int is_finished(void)
     return atomic_load(&done) == PARTS(atomic_load_explicit(&ticket, memory_order_relaxed));
 }
 
-/* Wait for something, awake for a while and then asleep. Who makes it true looks at `sleeps` afterwards (both
- * in sequentially consistent order, so one of the two sees the other) and then calls wake. */
-static void await(int (*is_true)(void), atomic_int *sleeps, pthread_cond_t *condition)
+/* Look out for something for a while. Whoever shares this core may go first: it may be the one who is awaited. */
+static int comes_soon(int (*is_true)(void))
 {
-    for (int64_t end = now_ns() + SPIN_NS; now_ns() < end;)
+    for (int64_t end = now_ns() + SPIN_NS; now_ns() < end; sched_yield())
         for (int i = 0; i < LOOKS; ++i) {
             if (is_true())
-                return;
+                return 1;
             pause_core();
         }
+    return 0;
+}
+
+/* Sleep, unless it is true. Who makes it true looks at `sleeps` afterwards (both in sequentially consistent order,
+ * so one of the two sees the other) and then calls wake. */
+static void sleep_until(int (*is_true)(void), atomic_int *sleeps, pthread_cond_t *condition)
+{
     pthread_mutex_lock(&lock);
     atomic_store(sleeps, 1);
-    while (!is_true())
+    if (!is_true())
         pthread_cond_wait(condition, &lock);
     atomic_store(sleeps, 0);
     pthread_mutex_unlock(&lock);
+}
+
+static void await(int (*is_true)(void), atomic_int *sleeps, pthread_cond_t *condition)
+{
+    while (!comes_soon(is_true))
+        sleep_until(is_true, sleeps, condition);
 }
 
 static void wake(atomic_int *sleeps, pthread_cond_t *condition)
@@ -160,9 +172,13 @@ static void start_leader(void)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t parts, int its_threads)
+int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t parts, int its_threads, int worth_waking)
 {
-    if (!FE_OPENMP || parts > FE_MOST_PARTS || atomic_exchange_explicit(&taken, 1, memory_order_acquire))
+    if (!FE_OPENMP || parts > FE_MOST_PARTS)
+        return 0;
+    if (!worth_waking && (!atomic_load(&started) || atomic_load(&leader_sleeps)))
+        return 0;
+    if (atomic_exchange_explicit(&taken, 1, memory_order_acquire))
         return 0;
     if (!atomic_exchange(&started, 1))
         start_leader();

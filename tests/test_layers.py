@@ -659,6 +659,69 @@ def test_the_short_way_and_the_long_way_agree():
     assert doubled(np.array([1])) == doubled(np.array([1])) == 4
 
 
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [2], [], [[1, 2], [3, 0]], (3,), ((0,), (1,)), 3, True, [True, 2], [np.int8(1), 2],
+        [np.array([1, 2]), np.array([3, 0])], np.array([[1, 2], [3, 0]])[::-1, ::-1], np.array(2, ">u2"),
+        [1.0, 2.0], np.float32(1), np.int64(2), range(3), bytearray(b"\0\1"),
+        [9], [-1], -1, [2**63], [2**70], [[1], [2, 3]], [None], ["1"], None, 1.5,
+        [np.ma.masked_array([1], [True])],
+    ],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("training", [{}, {"training": None}, {"training": False}, {"training": True}])
+def test_both_ways_take_the_same_ids(ids, training):
+    """Rows, what is recorded, and errors are the same from a layer whose table cannot answer alone."""
+
+    def outcome(layer):
+        try:
+            rows = layer(ids, **training)
+        except Exception as error:
+            return type(error), str(error)
+        return rows.tolist(), rows.shape, rows.dtype, gradient(layer, rows.shape)
+
+    def gradient(layer, shape):
+        if training != {"training": True}:
+            with pytest.raises(RuntimeError, match="no recorded call"):
+                layer.backward(np.ones(shape))
+            return None
+        with pytest.raises(ValueError, match="upstream must have the shape of the output"):
+            layer.backward(np.ones((*shape, 1)))
+        layer.backward(np.ones(shape, "f4"))
+        return layer.embeddings.gradient.to_dense().tolist()
+
+    short, long = (layers.Embedding(4, 2, weights=np.arange(8.0).reshape(4, 2)) for _ in range(2))
+    short([0])
+    assert short._table is not None
+    long.remember = lambda inputs, outputs: layers.Embedding.remember(long, inputs, outputs)
+    long._answer_with(None, long._changes)
+    assert long._table is None
+    assert outcome(short) == outcome(long)
+
+
+def test_a_short_recorded_call_keeps_a_copy_of_its_ids():
+    layer = layers.Embedding(4, 1, weights=np.arange(4.0)[:, None])
+    ids = np.array([[3, 1], [2, 0]])[:, 0]
+    for _ in range(2):
+        layer(ids, training=True)
+    ids[:] = 0
+    layer.backward(np.ones((2, 1)))
+    assert layer.embeddings.gradient.indices.tolist() == [2, 3]
+
+
+def test_a_subclass_that_remembers_something_else_is_asked():
+    class Noting(layers.Embedding):
+        def remember(self, inputs, outputs):
+            noted.append(len(inputs))
+            return super().remember(inputs, outputs)
+
+    noted, layer = [], Noting(4, 2)
+    for n in (1, 2, 3):
+        layer(np.zeros(n, int), training=True)
+    assert noted == [1, 2, 3]
+
+
 def test_configs_make_the_layer_again():
     layer = layers.Embedding(
         7, 3, embeddings_initializer=initializers.RandomNormal(seed=1), embeddings_regularizer="l2",

@@ -158,6 +158,9 @@ class Embedding(Layer):
             return self.table
         return None
 
+    def _remembers_inputs(self) -> bool:
+        return type(self).remember is Embedding.remember and "remember" not in self.__dict__
+
     def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> NDArray[Any]:
         """The ids."""
         return ops.as_ids(inputs)

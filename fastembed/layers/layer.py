@@ -10,7 +10,6 @@ import contextlib
 import functools
 import inspect
 import operator
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple
@@ -198,7 +197,6 @@ class Layer(TableCall):
         self.supports_masking = False
         self.built = False
         self._trainable = _checked_bool("trainable", trainable)
-        self._recorded = threading.local()
         self._look_into_attributes()  # those that were set before
 
     # --- Called -----------------------------------------------------------------------------------
@@ -233,7 +231,7 @@ class Layer(TableCall):
             remembered = self.remember(args[0] if args else None, outputs)
             shape = getattr(outputs, "shape", None)
             self._recorded.__dict__.setdefault("calls", []).append((remembered, shape))
-        self._answer_with(self._answering_table(), changes)
+        self._answer_with(self._answering_table(), changes, self._remembers_inputs())
         return outputs
 
     def _as_input(self, inputs: Any) -> Any:
@@ -260,6 +258,10 @@ class Layer(TableCall):
     def _answering_table(self) -> Table | None:
         """The table that gives just what `call` would for plain arrays of ids, if there is one."""
         return None
+
+    def _remembers_inputs(self) -> bool:
+        """Whether all that `remember` keeps of such a call is a private copy of the ids."""
+        return False
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs of this shape. Overridden by layers that have any."""
@@ -633,10 +635,10 @@ class Layer(TableCall):
         return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_recorded"}
+        return dict(self.__dict__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _recorded=threading.local())
+        self.__dict__.update(state)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
