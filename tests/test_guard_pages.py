@@ -38,7 +38,7 @@ def last_words(done):
 
 
 @pytest.mark.parametrize("isa", SETS[: SETS.index(_rows.isa) + 1])
-@pytest.mark.parametrize("what", ["gather", "strided", "large", "accumulate"])
+@pytest.mark.parametrize("what", ["gather", "ids", "large", "accumulate"])
 def test_nothing_outside_is_touched(what, isa):
     done = run(what, isa=isa)
     assert done.stdout.endswith(f"{what}: done by {isa}\n"), last_words(done)

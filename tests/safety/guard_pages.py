@@ -21,7 +21,7 @@ PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
 NONE, READ, WRITE = 0, 1, 2  # as <sys/mman.h> has them
 
-WIDTHS = [*range(1, 258), 320, 511, 512, 600, 1200, 4095, 4096, 4097]  # bytes of a row
+WIDTHS = [*range(1, 642), 1200, 4095, 4096, 4097]  # bytes of a row
 DTYPES = ["i1", "f2", "f4", "f8", "c16", "bfloat16"]
 ID_DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i2", ">u4", ">i8"]
 COUNTS = [1, 2, 5, 257]  # ids; they are read in blocks of 256
@@ -79,7 +79,7 @@ def gather() -> None:
             for at_end in (False, True):
                 table = _rows.Table(tables.place(rows, at_end), widen=dtype == "bfloat16")
                 answers = widen_bfloat16(rows) if dtype == "bfloat16" else rows
-                for count in COUNTS if width < 300 else COUNTS[:3]:
+                for count in COUNTS if width < 642 else COUNTS[:3]:
                     for id_dtype in ID_DTYPES:
                         usable = 2 if id_dtype == "?" else len(rows)
                         wanted = ids_for(usable, count, id_dtype)
@@ -90,31 +90,31 @@ def gather() -> None:
                     assert same(table.gather(ids), expected)
 
 
-def strided() -> None:
-    """Ids that do not follow one another: backwards, every third, the field of a record."""
-    print("gather: strided ids", flush=True)
-    rows, fence = fill((7, 5), "f4"), Fence(PAGE)
+def ids() -> None:
+    """Every number of ids in a block and over its end, of every dtype; ids that do not follow one another."""
+    rows, fence = fill((7, 5), "f4"), Fence(2 * PAGE)
     table = _rows.Table(Fence(PAGE).place(rows, True))
-    for count in (1, 2, 255, 256, 257):
+    for count in (*range(1, 80), *range(240, 300)):
+        print(f"{count} ids", flush=True)
         wanted = ids_for(7, count, "i4")
         for at_end in (False, True):
+            for dtype in ID_DTYPES[1:]:
+                assert same(table.gather(fence.place(wanted.astype(dtype), at_end)), rows[wanted])
             for step in (-1, 2, -3):
                 spread = np.zeros((count - 1) * abs(step) + 1, "i4")  # begins and ends with an id
                 spread[::step] = wanted
-                ids = fence.place(spread, at_end)[::step]
-                assert same(table.gather(ids), rows[wanted])
+                assert same(table.gather(fence.place(spread, at_end)[::step]), rows[wanted])
             record = np.zeros(count, [("pad", "u1"), ("id", "i4")])  # not aligned: copied first
             record["id"] = wanted
             assert same(table.gather(fence.place(record, at_end)["id"]), rows[wanted])
-            assert same(
-                table.gather(fence.place(wanted[:1], at_end)[np.zeros(9, int)]), rows[wanted[:1]].repeat(9, 0)
-            )
+            one = np.broadcast_to(fence.place(wanted[:1], at_end), (count,))
+            assert same(table.gather(one), rows[wanted[:1]].repeat(count, 0))
 
 
 def large() -> None:
     """Outputs that are written past the caches, and tables whose rows are fetched ahead."""
     outs, tables, ids_fence = Fence(LARGE + PAGE * 8), Fence(5 << 20), Fence(8 * (LARGE // 16 + 9))
-    for width in (16, 48, 64, 80, 272, 1200, 4112, 100):
+    for width in (16, 48, 64, 80, 272, 320, 1200, 4112, 100):
         for at_end in (False, True):
             for many_rows in (False, True):
                 print(f"large: rows of {width} bytes, at_end={at_end}, many_rows={many_rows}", flush=True)
@@ -153,7 +153,7 @@ def control() -> None:
     _rows.gather(np.lib.stride_tricks.as_strided(table, (5, 3), table.strides), np.array([4]))
 
 
-CASES = {case.__name__: case for case in (gather, strided, large, accumulate, control)}
+CASES = {case.__name__: case for case in (gather, ids, large, accumulate, control)}
 
 
 def main(what: str, threads: str) -> None:
