@@ -48,11 +48,11 @@ cdef void _count(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
 
 
 def shared():
-    """A job whose two parts write to the same place, done by the team: parts never may."""
+    """A job whose two parts write to the same place, by two threads at the same time: parts never may."""
     cdef:
         Team team
         Shared state
-    team.threads, team.parts = 2, 2
+    team.threads, team.parts, team.worth_waking = 2, 2, True
     state.arrived, state.count = 0, 0
     with nogil:
         run(_count, &state, team)
