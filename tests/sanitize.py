@@ -20,6 +20,7 @@ from typing import NamedTuple
 from goals import Goal, table
 
 BUILD = Path(__file__).resolve().parent.parent / "build"
+LONGEST = 900  # seconds that a run may take
 
 # A report of one of the sanitizers, and what it says.
 REPORT = re.compile(r"(?:ERROR: AddressSanitizer|runtime error|WARNING: ThreadSanitizer): (.*)")
@@ -148,21 +149,8 @@ def runtime_of(build: Build) -> str | None:
 def make(build: Build) -> Path:
     folder = BUILD / build.name
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--target",
-            str(folder),
-            str(BUILD.parent),
-        ],
-        env={**os.environ, **build.variables},
-        check=True,
-    )
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+    subprocess.run([*install, str(BUILD.parent)], env={**os.environ, **build.variables}, check=True)
     return folder
 
 
@@ -185,27 +173,29 @@ def measure(build: Build, run: Run, runtime: str | None, folder: Path) -> Goal:
     }
     if runtime:
         environment |= {"LD_PRELOAD": runtime, "PYTHONMALLOC": "malloc"}
+    wanted = f"finds {run.what}, made on purpose" if run.found else f"no report in {run.what}"
+    promise = f"{build.name}: {wanted}"
     start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, *run.command],
-        cwd=BUILD, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, *run.command],
+            cwd=BUILD, env=environment, timeout=LONGEST,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Goal(promise, f"not done in {LONGEST} s", False)
     seconds = time.monotonic() - start
     text = "".join(path.read_text(errors="replace") for path in sorted(reports.iterdir()))
     found = REPORT.findall(text + done.stdout)
     if run.found:
         said = any(run.found in line for line in [*found, *done.stdout.splitlines()[-1:]])
-        promise = f"{build.name}: finds {run.what}, made on purpose"
         return Goal(promise, f"{'' if said else 'not '}reported: {run.found}", said)
     good = done.returncode == 0 and not found
     if not good:
         print(done.stdout, text, sep="\n", file=sys.stderr)
     ended = (done.stdout.strip().splitlines() or ["nothing said"])[-1].strip("= ")
-    return Goal(
-        f"{build.name}: no report in {run.what}",
-        f"{len(found)} reports, exit status {done.returncode} ({ended}); {seconds:.0f} s",
-        good,
-    )
+    measured = f"{len(found)} reports, exit status {done.returncode} ({ended}); {seconds:.0f} s"
+    return Goal(promise, measured, good)
 
 
 def goals_of(build: Build) -> list[Goal]:
