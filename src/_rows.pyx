@@ -372,12 +372,12 @@ def gather(array, ids, out=None):
     """Rows of an ndarray at ``ids``: as `Table.gather`, without making a table."""
     cdef:
         Ids view
-        cnp.ndarray _opened
+        cnp.ndarray opened
     _check_arrays(ids, out)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
-    _opened = _open_ids(ids, &view)
-    return _look_up(_rows_of(array, False), array, array.dtype, view, ids, out)
+    opened = _open_ids(ids, &view)
+    return _look_up(_rows_of(array, False), array, array.dtype, view, opened, out)
 
 
 @cython.auto_pickle(False)
@@ -491,11 +491,12 @@ cdef class Table:
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out):
         cdef:
             Ids view
-            cnp.ndarray _opened = _open_ids(ids, &view)  # may let other threads run: first
+            # May let other threads run, which may do anything to ids: so first, and ids are not looked at again.
+            cnp.ndarray opened = _open_ids(ids, &view)
             # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
             Rows table = self.table
             cnp.ndarray array = self.held
-        return _look_up(table, array, self.row_dtype, view, ids, out)
+        return _look_up(table, array, self.row_dtype, view, opened, out)
 
     def accumulate(self, ids, values):
         """Add ``values[i]`` to the row ``ids[i]``, in place.

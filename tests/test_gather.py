@@ -335,6 +335,18 @@ def test_an_array_may_take_another_shape_when_it_is_a_table_already(shape):
         array.dtype = "f8"
 
 
+def test_ids_that_change_while_they_are_copied_give_as_many_rows_as_the_copy_has():
+    """Ids that are not aligned are copied, which may let others run: here a subclass, else another thread."""
+
+    class Sly(np.ndarray):
+        def __array_finalize__(self, original):
+            if isinstance(original, Sly):
+                original.dtype = "i8"  # half as many
+
+    ids = np.zeros(9, np.uint8)[1:].view("i4").view(Sly)
+    assert DenseTable(np.eye(3)).gather(ids).shape == (2, 3)
+
+
 def test_a_subclass_that_reshapes_to_something_else_is_not_asked():
     class Liar(np.ndarray):
         def reshape(self, *shape):
