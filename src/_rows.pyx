@@ -491,7 +491,7 @@ cdef class Table:
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out):
         cdef:
             Ids view
-            # May let other threads run, which may do anything to ids: so first, and ids are not looked at again.
+            # May let other threads run, which may do anything to ids: first, and ids are not looked at again.
             cnp.ndarray opened = _open_ids(ids, &view)
             # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
             Rows table = self.table
