@@ -1,10 +1,10 @@
-/* Ids of any integer type, read into a private block. Part of rows_kernels.h: compiled once per instruction set.
+/* Ids of any integer type, read into a private block. Part of rows_kernels.h: compiled once per
+ * instruction set.
  *
- * The caller checks the block and the row kernels see only the block, never the ids themselves: an id that another
- * thread changes during a call may give another row, but never one outside the table. (Checking the array in one
- * pass and reading it again in a second is how other libraries came to read out of bounds.) The barrier keeps the
- * compiler from going back to the ids for what is in the block.
- */
+ * The caller checks the block and the row kernels see only the block, never the ids themselves: an id that
+ * another thread changes during a call may give another row, but never one outside the table. (Checking
+ * the array in one pass and reading it again in a second is how other libraries came to read out of
+ * bounds.) The barrier keeps the compiler from going back to the ids for what is in the block. */
 
 #define FE_BARRIER() __asm__ volatile("" ::: "memory")
 #define FE_SAME(x) (x)
@@ -61,7 +61,7 @@ FE_TARGET static ptrdiff_t first_outside(const uint64_t *block, ptrdiff_t n, uin
                 return i;
         return n;
     }
-    uint64_t largest = 0; /* one pass without branches; the search runs only when there is something to find */
+    uint64_t largest = 0; /* one pass without branches; the search runs only where there is something */
     for (ptrdiff_t i = 0; i < n; ++i)
         largest = block[i] > largest ? block[i] : largest;
     if (largest < rows)

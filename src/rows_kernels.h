@@ -17,8 +17,8 @@
 #define FE_LINE 64
 #define FE_INLINE static inline __attribute__((always_inline))
 
-/* What the memory needs to know early: every cache line of a row. (The last one apart, for rows that start within
- * a line.) */
+/* What the memory needs to know early: every cache line of a row. (The last one apart, for rows that start
+ * within a line.) */
 FE_TARGET FE_INLINE void fetch_row(const char *row, size_t n)
 {
     for (size_t j = 0; j < n; j += FE_LINE)
@@ -38,11 +38,12 @@ FE_TARGET FE_INLINE void fetch_row(const char *row, size_t n)
         body                                                                                      \
     }
 
-/* Rows of `lines` times 64 bytes and, with a tail, up to 63 more, in steps of 64 bytes of which the last overlaps the
- * one before it. Nothing outside the row is read or written. Called with constants, so that the steps of a row
- * follow one another without a loop: 10 to 20 % where rows come out of a cache. */
+/* Rows of `lines` times 64 bytes and, with a tail, up to 63 more, in steps of 64 bytes of which the last
+ * overlaps the one before it. Nothing outside the row is read or written. Called with constants, so that
+ * the steps of a row follow one another without a loop: 10 to 20 % where rows come out of a cache. */
 FE_TARGET FE_INLINE void copy_lines(char *restrict out, const char *table, size_t row_bytes,
-                                    const uint64_t *block, ptrdiff_t n, ptrdiff_t ahead, size_t lines, int tail)
+                                    const uint64_t *block, ptrdiff_t n, ptrdiff_t ahead, size_t lines,
+                                    int tail)
 {
     FE_EACH_ROW({
         for (size_t j = 0; j < lines; ++j)

@@ -23,10 +23,13 @@
 #include <unistd.h>
 
 enum {
-    /* The leader looks out for the next job for so long before it sleeps: calls that follow one another find
-     * it awake, and one call now and then costs this much of another core's time (docs/decisions.md, "One
-     * team, which helps"). */
-    SPIN_NS = 100 * 1000,
+    /* The leader looks out for the next job for so long before it sleeps, so a call now and then costs
+     * little of another core's time ... */
+    PATIENCE_NS = 50 * 1000,
+    /* ... but for twice as long as it took the last one to come, if that was soon: calls that follow one
+     * another, with some use of their results between them, find it awake (docs/decisions.md, "One team,
+     * which helps"). */
+    SOON_NS = 250 * 1000,
     LOOKS = 16, /* between two looks at the clock */
 };
 
@@ -79,10 +82,11 @@ static int is_finished(void)
     return atomic_load(&done) == PARTS(atomic_load_explicit(&ticket, memory_order_relaxed));
 }
 
-/* Look out for something for a while. Whoever shares this core may go first: it may be the one who is awaited. */
-static int comes_soon(int (*is_true)(void))
+/* Look out for something for a while. Whoever shares this core may go first: it may be the one who is
+ * awaited. */
+static int comes_soon(int (*is_true)(void), int64_t patience)
 {
-    for (int64_t end = now_ns() + SPIN_NS; now_ns() < end; sched_yield())
+    for (int64_t end = now_ns() + patience; now_ns() < end; sched_yield())
         for (int i = 0; i < LOOKS; ++i) {
             if (is_true())
                 return 1;
@@ -91,8 +95,8 @@ static int comes_soon(int (*is_true)(void))
     return 0;
 }
 
-/* Sleep, unless it is true. Who makes it true looks at `sleeps` afterwards (both in sequentially consistent order,
- * so one of the two sees the other) and then calls wake. */
+/* Sleep, unless it is true. Who makes it true looks at `sleeps` afterwards (both in sequentially
+ * consistent order, so one of the two sees the other) and then calls wake. */
 static void sleep_until(int (*is_true)(void), atomic_int *sleeps, pthread_cond_t *condition)
 {
     pthread_mutex_lock(&lock);
@@ -101,12 +105,6 @@ static void sleep_until(int (*is_true)(void), atomic_int *sleeps, pthread_cond_t
         pthread_cond_wait(condition, &lock);
     atomic_store(sleeps, 0);
     pthread_mutex_unlock(&lock);
-}
-
-static void await(int (*is_true)(void), atomic_int *sleeps, pthread_cond_t *condition)
-{
-    while (!comes_soon(is_true))
-        sleep_until(is_true, sleeps, condition);
 }
 
 static void wake(atomic_int *sleeps, pthread_cond_t *condition)
@@ -139,8 +137,13 @@ void fe_help(uint32_t number)
 static void *lead(void *nothing)
 {
     (void)nothing;
+    int64_t patience = PATIENCE_NS;
     for (;;) {
-        await(is_open, &leader_sleeps, &work);
+        int64_t since = now_ns();
+        while (!comes_soon(is_open, patience))
+            sleep_until(is_open, &leader_sleeps, &work);
+        int64_t gap = now_ns() - since;
+        patience = gap < SOON_NS && 2 * gap > PATIENCE_NS ? 2 * gap : PATIENCE_NS;
         uint32_t number = NUMBER(atomic_load_explicit(&ticket, memory_order_acquire));
         int others = atomic_load_explicit(&threads, memory_order_relaxed) - 1;
         if (others > 1)
@@ -190,8 +193,8 @@ int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t parts, int its_threads
     atomic_store(&ticket, open);
     wake(&leader_sleeps, &work);
     fe_help(NUMBER(open));
-    if (!is_finished())
-        await(is_finished, &owner_sleeps, &finished);
+    while (!is_finished() && !comes_soon(is_finished, PATIENCE_NS))
+        sleep_until(is_finished, &owner_sleeps, &finished);
     atomic_store_explicit(&taken, 0, memory_order_release);
     return 1;
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import fastembed
 from fastembed import memory, ops
 
 LARGE = 32 * 1024 * 1024
+SMALLEST = 1024 * 1024  # that is recycled
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +70,44 @@ def test_no_more_is_kept_than_the_limit():
 
 
 def test_small_outputs_are_not_kept():
-    lookup(rows=LARGE // 256 - 1)
+    lookup(rows=SMALLEST // 256 - 1)
     assert memory.cached_bytes() == 0
+    lookup(rows=SMALLEST // 256)
+    assert memory.cached_bytes() == SMALLEST
+
+
+def test_outputs_of_nearly_the_same_size_share_a_block():
+    where = {address(lookup(rows=rows)) for rows in (20_000, 19_000, 17_000, 20_400)}
+    assert len(where) == 1
+    assert memory.cached_bytes() == 20_480 * 256  # five times 2**20
+
+
+def test_some_parked_memory_stays_and_the_rest_is_the_systems_to_take():
+    """What is offered by MADV_FREE is still resident, but counted as such (smaps: LazyFree)."""
+
+    def lazily_free():
+        text = Path("/proc/self/smaps_rollup").read_text()
+        return int(re.search(r"LazyFree: *([0-9]+) kB", text)[1]) * 1024
+
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("this kernel does not say")
+    before = lazily_free()
+    outs = [lookup(rows=LARGE // 4 // 256) for _ in range(4)]
+    del outs
+    assert lazily_free() - before < LARGE // 8
+    outs = [lookup(), lookup()]
+    del outs
+    assert memory.cached_bytes() == 3 * LARGE
+    assert lazily_free() - before > LARGE
+
+
+def test_a_mix_of_sizes_stays_within_the_limit(rng):
+    kept = []
+    for _ in range(300):
+        kept.append(lookup(rows=int(rng.integers(1, LARGE // 256)), fill=int(rng.integers(100))))
+        if len(kept) > 3:
+            del kept[int(rng.integers(4))]
+        assert memory.cached_bytes() <= 4 * LARGE
 
 
 def test_a_much_smaller_output_does_not_take_a_large_block():
