@@ -72,10 +72,9 @@ def lie(call: str) -> list[str]:
     ]
 
 
-# What runs compiled code of ours in every way it has.
+# What runs compiled code of ours in every way it has, and makes no hundreds of processes.
 KERNELS = [
-    f"../tests/test_{name}.py"
-    for name in ("gather", "accumulate", "memory", "guard_pages", "threads", "variable")
+    f"../tests/test_{name}.py" for name in ("gather", "accumulate", "memory", "guard_pages", "variable")
 ]
 FOUR_THREADS = "../tests/safety/four_threads.py"
 
@@ -186,12 +185,8 @@ def measure(build: Build, run: Run, runtime: str | None, folder: Path) -> Goal:
         return Goal(promise, f"not done in {LONGEST} s", False)
     seconds = time.monotonic() - start
     text = "".join(path.read_text(errors="replace") for path in sorted(reports.iterdir()))
-    if (
-        "unexpected memory mapping" in text + done.stdout
-    ):  # runtimes of gcc before 14, where addresses vary more
-        return Goal(
-            promise, "this kernel places memory where the runtime cannot: vm.mmap_rnd_bits=28 helps", None
-        )
+    if "unexpected memory mapping" in text + done.stdout:  # gcc 12's, where addresses are drawn more widely
+        return Goal(promise, "the runtime cannot start on this kernel: vm.mmap_rnd_bits=28 helps", None)
     found = REPORT.findall(text + done.stdout)
     if run.found:
         said = any(run.found in line for line in [*found, *done.stdout.splitlines()[-1:]])
