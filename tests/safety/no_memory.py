@@ -18,9 +18,6 @@ from fastembed import Variable, _team, memory, ops
 
 ROWS, DIM = 50, 33
 shim = ctypes.PyDLL(None)  # keeps the GIL, and so allocates as little as can be
-shim.fail_after.argtypes = [ctypes.c_long, ctypes.c_long]
-shim.fail_after.restype = ctypes.c_long
-fail_after = shim.fail_after
 
 # Large enough for every way out: without the GIL, in several parts, sorted by digits.
 IDS = np.arange(2000) % ROWS
@@ -45,7 +42,7 @@ def failures_since() -> int:
     """End the failures, and count them. The call itself may need memory."""
     while True:
         try:
-            return fail_after(0, 0)
+            return shim.fail_after(0, 0)
         except (MemoryError, ctypes.ArgumentError):
             pass
 
@@ -65,7 +62,7 @@ def meet_every_failure(name: str, call: Callable[[], Any], kept: Any, times: int
         memory.empty_cache()
         got = raised = None
         try:
-            fail_after(n, times)
+            shim.fail_after(n, times)
             got = call()
         except BaseException as error:
             raised = error
@@ -80,6 +77,8 @@ def meet_every_failure(name: str, call: Callable[[], Any], kept: Any, times: int
 
 
 def main() -> None:
+    shim.fail_after.argtypes = [ctypes.c_long, ctypes.c_long]
+    shim.fail_after.restype = ctypes.c_long
     _team.set_serial_bytes(0)
     fastembed.set_num_threads(2)
     for name, call, kept in calls():
