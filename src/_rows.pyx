@@ -14,9 +14,9 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove, memset
 
 from _numpy cimport (
     PyArray_CheckExact,
@@ -37,26 +37,69 @@ cdef extern from "rows.h" nogil:
     ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
     ctypedef fe_load (*fe_loader)(Py_ssize_t size, bint is_signed, bint is_swapped) noexcept
     ctypedef Py_ssize_t (*fe_check)(const uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
-    ctypedef void (*fe_take)(
-        char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t ahead
+    ctypedef void (*fe_fetch)(
+        const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n
     ) noexcept
-    ctypedef void (*fe_add)(void* acc, const void* row, Py_ssize_t dim) noexcept
+    ctypedef void (*fe_take)(
+        char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t known,
+        Py_ssize_t ahead
+    ) noexcept
+    ctypedef void (*fe_add)(
+        char* acc, const char* values, Py_ssize_t dim, size_t row_bytes,
+        const uint64_t* rows, const uint64_t* positions, Py_ssize_t n, Py_ssize_t ahead, bint goes_on
+    ) noexcept
     ctypedef struct fe_rows:
         const char* name
         fe_loader loader
         fe_check first_outside
+        fe_fetch fetch
         fe_take copy
         fe_take stream
         fe_take widen_bfloat16
         fe_add add_float32
         fe_add add_float64
+        fe_add sum_float32
+        fe_add sum_float64
     const fe_rows* fe_best_rows(const char* limit)
 
-cdef extern from "row_order.h" nogil:
+cdef extern from "additions.h" nogil:
     ctypedef struct fe_entry:
-        uint64_t row
-        uint64_t position
-    fe_entry* fe_sort_entries(fe_entry* entries, fe_entry* spare, Py_ssize_t n, uint64_t rows)
+        pass
+    ctypedef struct fe_additions:
+        const char* ids
+        Py_ssize_t id_stride
+        fe_load load
+        fe_check first_outside
+        Py_ssize_t n
+        uint64_t table_rows
+        uint64_t* rows
+        Py_ssize_t* outside
+        char* target
+        const char* values
+        size_t row_bytes
+        Py_ssize_t itemsize
+        Py_ssize_t ahead
+        fe_add add
+        int threads
+        Py_ssize_t* counts
+        int bits
+        int line_bits
+        uint16_t* owners
+        int done_bits
+        fe_entry* order
+        fe_entry** spare
+        Py_ssize_t* begun
+        int64_t* indices
+    void fe_copy_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    void fe_deal(fe_additions* a, Py_ssize_t parts) noexcept
+    void fe_add_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    void fe_count_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    void fe_place(fe_additions* a, Py_ssize_t parts) noexcept
+    void fe_order_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    void fe_next_pass(fe_additions* a) noexcept
+    void fe_begin_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
+    Py_ssize_t fe_number_rows(fe_additions* a, Py_ssize_t parts) noexcept
+    void fe_sum_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
 
 cnp.import_array()
 
@@ -68,16 +111,23 @@ cdef enum:
     # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
     # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
     GIL_BYTES = 128 * 1024
-    # Smaller tables live in the second-level cache, where fetching rows ahead only costs time.
-    FETCH_TABLE_BYTES = 512 * 1024
-    # The rows fetched ahead cover this many bytes, but are not fewer and not more than so many
-    # (docs/decisions.md, "Rows fetched ahead").
-    FETCH_BYTES = 8192
+    # How far ahead rows are fetched (docs/decisions.md, "Rows fetched ahead"). Rows of smaller tables lie in
+    # the second-level cache, where it only costs time; ...
+    CACHED_BYTES = 512 * 1024
+    # ... those of tables of this size and more come from memory, the others from the third-level cache.
+    MEMORY_BYTES = 32 * 1024 * 1024
+    # The rows fetched ahead cover so many bytes, but are at least and at most so many.
+    CACHE_AHEAD_BYTES = 2 * 1024
+    MEMORY_AHEAD_BYTES = 12 * 1024
     LEAST_AHEAD = 4
-    MOST_AHEAD = 32
+    MOST_CACHE_AHEAD = 8
+    MOST_AHEAD = 64
     # Outputs that the second-level caches cannot hold are written past them: faster alone and with a sum of
     # the output after it (docs/decisions.md, "Large outputs").
     STREAM_BYTES = 32 * 1024 * 1024
+    # Bundles of rows for each owner in an addition: 1 % of its share, where no row is named often.
+    BUNDLES_A_PART = 64
+    CACHE_LINE = 64
     # Axes that an array can have in any NumPy; what the one that runs allows is _max_dims.
     MAX_DIMS = 64
 
@@ -98,6 +148,8 @@ cdef const fe_rows* _choose_rows() except NULL:
 cdef const fe_rows* _rows = _choose_rows()
 
 cdef int _max_dims = 32 if np.__version__.startswith("1.") else MAX_DIMS
+
+cdef cnp.dtype _int64 = np.dtype(np.int64)
 
 isa = _rows.name.decode()
 
@@ -181,19 +233,28 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
         Rows* table = &job.table
         Py_ssize_t i = job.start + _share(job.stop - job.start, part, parts)
         Py_ssize_t stop = job.start + _share(job.stop - job.start, part + 1, parts)
-        Py_ssize_t n, bad
-        uint64_t block[BLOCK]
+        Py_ssize_t known = 0, new, n, bad
+        # The ids whose rows are copied next, and those whose rows are fetched meanwhile.
+        uint64_t block[BLOCK + MOST_AHEAD]
     job.outside[part].position = -1
     while i < stop:
-        n = min(<Py_ssize_t>BLOCK, stop - i)
-        job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, n, block)
-        bad = _rows.first_outside(block, n, table.rows)
-        if bad < n:
-            job.outside[part].position = i + bad
-            job.outside[part].id = block[bad]
+        new = min(BLOCK + table.ahead - known, stop - i - known)
+        job.ids.load(job.ids.data + (i + known) * job.ids.stride, job.ids.stride, new, block + known)
+        bad = _rows.first_outside(block + known, new, table.rows)
+        if bad < new:
+            job.outside[part].position = i + known + bad
+            job.outside[part].id = block[known + bad]
             return
-        table.take(job.out + i * table.out_row_bytes, table.data, table.row_bytes, block, n, table.ahead)
+        if known == 0:  # the first block; later ones find their rows fetched
+            _rows.fetch(table.data, table.row_bytes, block, min(table.ahead, new))
+        known += new
+        n = min(<Py_ssize_t>BLOCK, known)
+        table.take(
+            job.out + i * table.out_row_bytes, table.data, table.row_bytes, block, n, known, table.ahead
+        )
         i += n
+        known -= n
+        memmove(block, block + n, known * sizeof(uint64_t))
 
 
 cdef Outside _take(Lookup* job) except *:
@@ -252,6 +313,15 @@ cdef bint _may_share_memory(cnp.ndarray array, const char* start, const char* en
     return _overlap(low, high, start, end)
 
 
+cdef Py_ssize_t _rows_ahead(Py_ssize_t row_bytes, Py_ssize_t table_bytes) noexcept:
+    """How many rows to fetch ahead of the one that is copied."""
+    if table_bytes < CACHED_BYTES or row_bytes == 0:
+        return 0
+    if table_bytes < MEMORY_BYTES:
+        return min(<Py_ssize_t>MOST_CACHE_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, CACHE_AHEAD_BYTES // row_bytes))
+    return min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, MEMORY_AHEAD_BYTES // row_bytes))
+
+
 cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
     """An array's memory as a table's, if it can be one."""
     cdef:
@@ -277,10 +347,7 @@ cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
     table.row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
     table.out_row_bytes = dim * sizeof(float) if widen else table.row_bytes
     table.take = _rows.widen_bfloat16 if widen else _rows.copy
-    table.ahead = 0
-    if PyArray_NBYTES(array) > FETCH_TABLE_BYTES:
-        table.ahead = FETCH_BYTES // table.row_bytes
-        table.ahead = min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, table.ahead))
+    table.ahead = _rows_ahead(table.row_bytes, PyArray_NBYTES(array))
     return table
 
 
@@ -320,14 +387,22 @@ cdef cnp.ndarray _new_output(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray
     return new_output(row_dtype, ids_ndim + row_ndim, dims)
 
 
-cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexcept:
-    """Whether an array has the shape of the ids followed by that of a row."""
-    cdef int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(array) - 1, axis
-    if cnp.PyArray_NDIM(out) != ids_ndim + row_ndim:
+cdef bint _begins_with(cnp.ndarray out, cnp.ndarray ids) noexcept:
+    """Whether the shape of an array begins with that of the ids."""
+    cdef int ids_ndim = cnp.PyArray_NDIM(ids), axis
+    if cnp.PyArray_NDIM(out) < ids_ndim:
         return False
     for axis in range(ids_ndim):
         if cnp.PyArray_DIM(out, axis) != cnp.PyArray_DIM(ids, axis):
             return False
+    return True
+
+
+cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexcept:
+    """Whether an array has the shape of the ids followed by that of a row."""
+    cdef int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(array) - 1, axis
+    if cnp.PyArray_NDIM(out) != ids_ndim + row_ndim or not _begins_with(out, ids):
+        return False
     for axis in range(row_ndim):
         if cnp.PyArray_DIM(out, ids_ndim + axis) != cnp.PyArray_DIM(array, axis + 1):
             return False
@@ -515,123 +590,201 @@ cdef class Table:
         TypeError, ValueError, IndexError
             Before anything is written.
         """
-        cdef:
-            Addition job
-            # The array keeps this memory until the addition is done, whoever swaps it meanwhile.
-            Rows table = self.table
-            cnp.ndarray array = self.held
-        if not self.writable:
-            raise ValueError("the table is read-only")
-        if not PyArray_ISALIGNED(array):
-            raise ValueError("the table is not aligned to its dtype, so nothing can be added to it in place")
-        _check_values(array.dtype, ids, values, array)
-        if _may_share_memory(values, table.data, table.data + PyArray_NBYTES(array)):
-            values = values.copy()
-        _sort_ids(&job, ids, table.rows)
-        try:
-            _add(&job, <char*>table.data, values)
-        finally:
-            free(job.memory)
+        # The array keeps this memory until the addition is done, whoever swaps it meanwhile.
+        cdef cnp.ndarray array = self.held
+        if not _add_as_is(self.table, array, self.writable, ids, values):
+            raise _addition_error(array, ids, values)
 
 
 # --- Addition -------------------------------------------------------------------------------------
 
-cdef struct Addition:
-    void* memory        # of the entries, to be freed
-    fe_entry* entries   # sorted by row, and within a row by position
-    Py_ssize_t n
-    Py_ssize_t dim
-    Py_ssize_t row_bytes
-    fe_add add
-    char* target
-    const char* values
+cdef bint _addable(values):
+    """Whether these are values that can be added up as they lie. By the C API: see _check_out."""
+    if not PyArray_CheckExact(values):
+        return False
+    cdef int kind = cnp.PyArray_TYPE(<cnp.ndarray>values)
+    if kind != cnp.NPY_FLOAT and kind != cnp.NPY_DOUBLE or not PyArray_ISNOTSWAPPED(values):
+        return False
+    return PyArray_IS_C_CONTIGUOUS(values) and PyArray_ISALIGNED(values)
 
 
-cdef _check_values(cnp.dtype dtype, ids, values, cnp.ndarray array):
-    """Whether rows of ``array`` can have ``values`` added at ``ids``. By the C API: see _check_out."""
-    if not isinstance(ids, np.ndarray):
-        raise TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
-    if type(values) is not np.ndarray or values.dtype != dtype:
-        given = getattr(values, "dtype", type(values).__name__)
-        raise TypeError(f"values must be an array of {dtype}, got {given}")
-    if dtype not in (np.float32, np.float64) or not dtype.isnative:
-        raise TypeError(f"rows can be added up in float32 and float64, not in {dtype}")
-    if not _has_shape(values, ids, array):
-        shape = ids.shape + (<object>array).shape[1:]
-        raise ValueError(f"values must have shape {shape}, got {values.shape}")
-    if not (values.flags.c_contiguous and values.flags.aligned):
-        raise ValueError("values must be C-contiguous and aligned")
-
-
-cdef _sort_ids(Addition* job, cnp.ndarray ids, Py_ssize_t rows):
-    """Copy all ids, check them, and sort their positions by row. The caller frees ``job.memory``."""
+cdef bint _add_as_is(Rows table, cnp.ndarray array, bint writable, ids, values) except -1:
+    """Add to the rows of ``array``, if ids and values are arrays that need no converting: was it done?"""
     cdef:
         Ids view
-        cnp.ndarray _opened = _open_ids(ids, &view)
-        Py_ssize_t n = view.n, i = 0, j, size, bad
-        uint64_t block[BLOCK]
-        Outside outside
-        fe_entry* entries = NULL
-    if n <= PY_SSIZE_T_MAX // <Py_ssize_t>(2 * sizeof(fe_entry)):
-        entries = <fe_entry*>malloc(max(<Py_ssize_t>1, 2 * n) * sizeof(fe_entry))
-    if entries is NULL:
-        raise MemoryError(f"no memory to sort {n:,} ids")
-    job.memory, job.entries, job.n = entries, entries, n
-    outside.position = -1
-    with nogil:
-        while i < n:
-            size = min(<Py_ssize_t>BLOCK, n - i)
-            view.load(view.data + i * view.stride, view.stride, size, block)
-            bad = _rows.first_outside(block, size, rows)
-            if bad < size:
-                outside.position, outside.id = i + bad, block[bad]
-                break
-            for j in range(size):
-                entries[i + j].row = block[j]
-                entries[i + j].position = i + j
-            i += size
-        if n and outside.position < 0:
-            job.entries = fe_sort_entries(entries, entries + n, n, rows)
-    if outside.position >= 0:
-        free(entries)
-        raise _outside_error(outside, ids, rows)
-
-
-cdef inline Py_ssize_t _first_of_row(const fe_entry* entries, Py_ssize_t n, Py_ssize_t i) noexcept nogil:
-    """The first entry from ``i`` on that begins a row: rows are never split between owners."""
-    while 0 < i < n and entries[i].row == entries[i - 1].row:
-        i += 1
-    return i
-
-
-cdef void _add_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    cdef:
-        Addition* job = <Addition*>state
-        const fe_entry* entries = job.entries
-        Py_ssize_t i = _first_of_row(entries, job.n, _share(job.n, part, parts))
-        Py_ssize_t stop = _first_of_row(entries, job.n, _share(job.n, part + 1, parts))
-    while i < stop:
-        job.add(
-            job.target + entries[i].row * job.row_bytes,
-            job.values + entries[i].position * job.row_bytes,
-            job.dim,
-        )
-        i += 1
-
-
-cdef _add(Addition* job, char* target, cnp.ndarray values):
-    cdef:
-        Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(values)
+        cnp.ndarray opened
+        fe_additions job
         Team team
-    if job.n == 0:
-        return
-    job.dim = cnp.PyArray_SIZE(values) // job.n
-    job.row_bytes = job.dim * itemsize
-    job.add = _rows.add_float32 if itemsize == 4 else _rows.add_float64
-    job.target, job.values = target, <const char*>cnp.PyArray_DATA(values)
-    team = team_for(3 * job.n * job.row_bytes, job.n)
-    with nogil:
-        run(_add_part, job, team)
+    if not (isinstance(ids, np.ndarray) and _addable(values)):
+        return False
+    # What may let other threads run comes first: they may do anything to these arrays.
+    opened = _open_ids(ids, &view)
+    if _may_share_memory(values, table.data, table.data + PyArray_NBYTES(array)):
+        values = values.copy()
+    team = team_for(PyArray_NBYTES(values), view.n)
+    if not (_addable(values) and _has_shape(values, opened, array)):
+        return False
+    if cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(values) or not PyArray_ISNOTSWAPPED(array):
+        return False
+    if not writable:
+        raise ValueError("the table is read-only")
+    if not PyArray_ISALIGNED(array):
+        raise ValueError("the table is not aligned to its dtype, so nothing can be added to it in place")
+    _open_addition(&job, &view, values, table.rows)
+    if view.n and job.row_bytes != <size_t>table.row_bytes:
+        return False
+    job.target = <char*>table.data
+    _add_in_place(&job, team, opened)
+    return True
+
+
+def add_as_is(table, ids, values):
+    """Add to rows as `Table.accumulate` does, if the arguments need no converting; else do nothing.
+
+    Parameters
+    ----------
+    table : Table or ndarray
+    ids, values : anything
+
+    Returns
+    -------
+    bool
+        Whether that was so, and the values are added.
+
+    Raises
+    ------
+    ValueError, IndexError
+        Before anything is written.
+    """
+    cdef:
+        cnp.ndarray array
+        Table held
+    if not (PyArray_CheckExact(ids) and PyArray_CheckExact(values)):
+        return False
+    if isinstance(table, Table):
+        held = <Table>table
+        array = held.held
+        return _add_as_is(held.table, array, held.writable, ids, values)
+    if not isinstance(table, np.ndarray):
+        return False
+    array = table
+    if not PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_NDIM(array) < 1:
+        return False
+    return _add_as_is(_rows_of(array, False), array, cnp.PyArray_ISWRITEABLE(array), ids, values)
+
+
+cdef object _addition_error(cnp.ndarray array, ids, values):
+    """Why these values cannot be added to rows of ``array``."""
+    dtype = array.dtype
+    if not isinstance(ids, np.ndarray):
+        return TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
+    if type(values) is not np.ndarray or values.dtype != dtype:
+        given = getattr(values, "dtype", type(values).__name__)
+        return TypeError(f"values must be an array of {dtype}, got {given}")
+    if dtype not in (np.float32, np.float64) or not dtype.isnative:
+        return TypeError(f"rows can be added up in float32 and float64, not in {dtype}")
+    shape = ids.shape + (<object>array).shape[1:]
+    if values.shape != shape:
+        return ValueError(f"values must have shape {shape}, got {values.shape}")
+    return ValueError("values must be C-contiguous and aligned")
+
+
+cdef int _open_addition(fe_additions* job, Ids* view, cnp.ndarray values, Py_ssize_t rows) except -1:
+    """Say what is to be added to a table of so many rows."""
+    memset(job, 0, sizeof(fe_additions))
+    job.ids, job.id_stride, job.load, job.n = view.data, view.stride, view.load, view.n
+    job.first_outside = _rows.first_outside
+    job.table_rows = rows
+    job.values, job.itemsize = <const char*>cnp.PyArray_DATA(values), cnp.PyArray_ITEMSIZE(values)
+    job.row_bytes = PyArray_NBYTES(values) // view.n if view.n else 0
+    return 0
+
+
+cdef char* _memory_for(fe_additions* job, Py_ssize_t parts, size_t more) except NULL:
+    """Memory for the ids of a job in so many parts, and at its end ``more`` bytes. To be freed."""
+    cdef:
+        size_t ids = (<size_t>job.n + parts) * sizeof(uint64_t)
+        char* memory = NULL
+    if job.n < PY_SSIZE_T_MAX // 128:
+        memory = <char*>malloc(ids + more)
+    if memory is NULL:
+        raise MemoryError(f"no memory to add up values at {job.n:,} ids")
+    job.rows = <uint64_t*>memory
+    job.outside = <Py_ssize_t*>(job.rows + job.n)
+    return memory
+
+
+cdef Outside _copy_ids(fe_additions* job, Team team) noexcept nogil:
+    """Copy and check all ids; return the first outside the table."""
+    cdef:
+        Outside outside
+        Py_ssize_t part
+    outside.position, outside.id = -1, 0
+    run(fe_copy_part, job, team)
+    for part in range(team.parts):  # parts are in the order of their ids
+        if job.outside[part] < job.n:
+            outside.position, outside.id = job.outside[part], job.rows[job.outside[part]]
+            break
+    return outside
+
+
+cdef int _bits(uint64_t number) noexcept:
+    """Of the number in binary: 0 for 0."""
+    cdef int bits = 0
+    while number:
+        bits, number = bits + 1, number >> 1
+    return bits
+
+
+cdef Outside _copy_and_add(fe_additions* job, Team team) noexcept nogil:
+    cdef Outside outside = _copy_ids(job, team)
+    if outside.position < 0:
+        if job.owners != NULL:
+            fe_deal(job, team.parts)
+        run(fe_add_part, job, team)
+    return outside
+
+
+cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
+    cdef:
+        Outside outside
+        Py_ssize_t nbytes = job.n * <Py_ssize_t>job.row_bytes
+        size_t more = 0
+        char* memory
+    job.add = _rows.add_float32 if job.itemsize == 4 else _rows.add_float64
+    job.ahead = _rows_ahead(job.row_bytes, job.table_rows * <Py_ssize_t>job.row_bytes)
+    team.parts = team.threads  # each walks over all ids
+    if team.parts > 1:
+        job.bits = min(10, _bits(BUNDLES_A_PART * team.parts - 1))
+        if 0 < job.row_bytes < CACHE_LINE:
+            job.line_bits = _bits(CACHE_LINE // job.row_bytes) - 1
+        more = (team.parts * sizeof(Py_ssize_t) + sizeof(uint16_t)) << job.bits
+    memory = _memory_for(job, team.parts, more)
+    if team.parts > 1:
+        job.counts = job.outside + team.parts
+        job.owners = <uint16_t*>(job.counts + (team.parts << job.bits))
+    try:
+        if team.parts == 1 and nbytes < GIL_BYTES and job.n < GIL_BYTES:
+            outside = _copy_and_add(job, team)
+        else:
+            with nogil:
+                outside = _copy_and_add(job, team)
+    finally:
+        free(memory)
+    if outside.position >= 0:
+        raise _outside_error(outside, ids, job.table_rows)
+    return 0
+
+
+cdef Py_ssize_t _sort_rows(fe_additions* job, Team team, int key_bits) noexcept nogil:
+    """Order the copied ids by so many bits; return how many rows there are."""
+    while job.done_bits < key_bits:
+        run(fe_count_part, job, team)
+        fe_place(job, team.parts)
+        run(fe_order_part, job, team)
+        fe_next_pass(job)
+    run(fe_begin_part, job, team)
+    return fe_number_rows(job, team.parts)
 
 
 def sum_rows(ids, values, Py_ssize_t rows):
@@ -656,36 +809,65 @@ def sum_rows(ids, values, Py_ssize_t rows):
     TypeError, ValueError, IndexError
     """
     cdef:
-        Addition job
-        Py_ssize_t i, unique = 0
-        uint64_t row, last = 0
-        int64_t[::1] found
+        Ids view
+        cnp.ndarray opened, indices, sums
+        cnp.dtype dtype
+        fe_additions job
+        Outside outside
+        Team team
+        Py_ssize_t unique = 0, counts
+        int ids_ndim, row_ndim, axis, key_bits, passes
+        cnp.npy_intp dims[MAX_DIMS + 1]
+        char* memory
     if rows < 0:
         raise ValueError(f"the number of rows cannot be negative, got {rows}")
     if not isinstance(values, np.ndarray):
         raise TypeError(f"values must be an array, got {type(values).__name__}")
-    row_shape = values.shape[getattr(ids, "ndim", 0):]
-    _check_values(values.dtype, ids, values, np.empty((0, *row_shape), np.uint8))
-    _sort_ids(&job, ids, rows)
+    # What may let other threads run comes first, and all that matters of these arrays is noted before they can
+    # run again.
+    if isinstance(ids, np.ndarray):
+        opened = _open_ids(ids, &view)
+        team = team_for(PyArray_NBYTES(values), view.n)
+    if not isinstance(ids, np.ndarray) or not _addable(values) or not _begins_with(values, opened):
+        row_shape = values.shape[getattr(ids, "ndim", 0):]
+        raise _addition_error(np.empty((0, *row_shape), values.dtype), ids, values)
+    _open_addition(&job, &view, values, rows)
+    ids_ndim, dtype = cnp.PyArray_NDIM(opened), values.dtype
+    row_ndim = cnp.PyArray_NDIM(values) - ids_ndim
+    for axis in range(row_ndim):
+        dims[1 + axis] = cnp.PyArray_DIM(values, ids_ndim + axis)
+    job.add = _rows.sum_float32 if job.itemsize == 4 else _rows.sum_float64
+    job.ahead = _rows_ahead(job.row_bytes, job.n * <Py_ssize_t>job.row_bytes)
+    job.threads = team.threads
+    key_bits = max(1, _bits(rows - 1))
+    passes = (key_bits + 10) // 11 if view.n >= 2048 else (key_bits + 7) // 8
+    job.bits = (key_bits + passes - 1) // passes
+    # More entries than counts in a part of the sort.
+    team.parts = min(team.parts, max(<Py_ssize_t>team.threads, view.n >> (job.bits + 1)))
+    counts = team.parts << job.bits
+    memory = _memory_for(
+        &job, team.parts, 2 * view.n * sizeof(fe_entry) + (team.parts + 1 + counts) * sizeof(Py_ssize_t)
+    )
+    job.spare[0] = <fe_entry*>(job.outside + team.parts)
+    job.spare[1] = job.spare[0] + view.n
+    job.begun = <Py_ssize_t*>(job.spare[1] + view.n)
+    job.counts = job.begun + team.parts + 1
     try:
         with nogil:
-            for i in range(job.n):
-                unique += i == 0 or job.entries[i].row != job.entries[i - 1].row
-        indices = np.empty(unique, np.int64)
-        sums = np.zeros((unique, *row_shape), values.dtype)
-        found = indices
-        unique = -1
-        with nogil:
-            for i in range(job.n):  # from here on an entry's row is its row in sums
-                row = job.entries[i].row
-                if i == 0 or row != last:
-                    unique += 1
-                    found[unique] = row
-                last = row
-                job.entries[i].row = unique
-        _add(&job, cnp.PyArray_BYTES(sums), values)
+            outside = _copy_ids(&job, team)
+            if outside.position < 0 and view.n:
+                unique = _sort_rows(&job, team, key_bits)
+        if outside.position >= 0:
+            raise _outside_error(outside, opened, rows)
+        dims[0] = unique
+        indices = new_output(_int64, 1, dims)
+        sums = new_output(dtype, 1 + row_ndim, dims)
+        job.indices, job.target = <int64_t*>cnp.PyArray_DATA(indices), <char*>cnp.PyArray_DATA(sums)
+        if unique:
+            with nogil:
+                run(fe_sum_part, &job, team)
     finally:
-        free(job.memory)
+        free(memory)
     return indices, sums
 
 

@@ -29,7 +29,8 @@ cdef extern from "team.h" nogil:
     ctypedef void (*fe_bring)(int n, uint32_t number) noexcept
     int omp_get_max_threads()
     void fe_help(uint32_t number)
-    int fe_try_run(job_t job, void* state, Py_ssize_t parts, int threads, bint worth_waking)
+    bint fe_may_help(bint worth_waking)
+    int fe_try_run(job_t job, void* state, Py_ssize_t parts, int threads)
     void fe_note_team(int threads)
     int fe_last_team()
     int fe_open_team(fe_bring bring)
@@ -55,8 +56,10 @@ cdef object _policy = None
 
 cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *:
     cdef Team team
-    team.threads, team.parts, team.worth_waking = 1, 1, nbytes >= WAKE_TIMES * _serial_bytes
-    if nbytes < _serial_bytes or pieces < 2 or not FE_OPENMP or _policy is None:
+    team.threads, team.parts = 1, 1
+    if nbytes < _serial_bytes or pieces < 2 or _policy is None:
+        return team
+    if not fe_may_help(nbytes >= WAKE_TIMES * _serial_bytes):
         return team
     team.threads = <int>min(max(1, <Py_ssize_t>_policy()), pieces)
     if team.threads > 1:
@@ -67,7 +70,7 @@ cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *:
 
 cdef void run(job_t job, void* state, Team team) noexcept nogil:
     cdef Py_ssize_t part
-    if team.threads > 1 and fe_try_run(job, state, team.parts, team.threads, team.worth_waking):
+    if team.threads > 1 and fe_try_run(job, state, team.parts, team.threads):
         fe_note_team(team.threads)
         return
     for part in range(team.parts):
@@ -139,7 +142,7 @@ def meet(int n, int seconds=10):
         return 1
     while not alone:
         with nogil:
-            alone = fe_try_run(_arrive, &meeting, n, n, True)
+            alone = fe_try_run(_arrive, &meeting, n, n)
         if not alone:  # another thread has the team
             if c_time(NULL) >= meeting.end:
                 return 1

@@ -55,16 +55,15 @@ static fe_load loader(ptrdiff_t size, int is_signed, int is_swapped)
 
 FE_TARGET static ptrdiff_t first_outside(const uint64_t *block, ptrdiff_t n, uint64_t rows)
 {
-    if (n < 8) { /* fewer than a vector */
-        for (ptrdiff_t i = 0; i < n; ++i)
-            if (block[i] >= rows)
-                return i;
-        return n;
-    }
-    uint64_t largest = 0; /* one pass without branches; the search runs only where there is something */
+    if (n == 1)
+        return block[0] < rows ? 1 : 0;
+    /* One pass without branches or comparisons, which x86-64 alone cannot do on pairs of 64-bit numbers:
+     * the top bit of id, or of rows - 1 - id, is set where the id is outside. The search runs only where
+     * one is. */
+    uint64_t outside = 0;
     for (ptrdiff_t i = 0; i < n; ++i)
-        largest = block[i] > largest ? block[i] : largest;
-    if (largest < rows)
+        outside |= block[i] | (rows - 1 - block[i]);
+    if (!(outside >> 63))
         return n;
     ptrdiff_t first = 0;
     while (block[first] < rows)

@@ -14,27 +14,33 @@
 
 #include "ids.h"
 
-#define FE_LINE 64
 #define FE_INLINE static inline __attribute__((always_inline))
 
-/* What the memory needs to know early: every cache line of a row. (The last one apart, for rows that start
- * within a line.) */
+/* Every cache line of a row. (The last one apart, for rows that start within a line.) */
 FE_TARGET FE_INLINE void fetch_row(const char *row, size_t n)
 {
     for (size_t j = 0; j < n; j += FE_LINE)
         __builtin_prefetch(row + j);
-    if (n > FE_LINE)
+    if (n % FE_LINE)
         __builtin_prefetch(row + n - 1);
 }
 
-/* out row i from `row`, for each id of the block, with a burst for the first `ahead` rows. */
+FE_TARGET static void fetch(const char *table, size_t row_bytes, const uint64_t *block, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; ++i)
+        fetch_row(table + block[i] * row_bytes, row_bytes);
+}
+
+/* out row i from `row`, for each of the n ids, while row i + ahead is fetched as long as its id is known. */
 #define FE_EACH_ROW(body)                                                                         \
-    for (ptrdiff_t i = 0; i < ahead && i < n; ++i)                                                \
-        fetch_row(table + block[i] * row_bytes, row_bytes);                                       \
-    for (ptrdiff_t i = 0; i < n; ++i) {                                                           \
+    ptrdiff_t i = 0;                                                                              \
+    for (ptrdiff_t end = known - ahead < n ? known - ahead : n; ahead && i < end; ++i) {          \
+        fetch_row(table + block[i + ahead] * row_bytes, row_bytes);                               \
         const char *row = table + block[i] * row_bytes;                                           \
-        if (ahead && i + ahead < n)                                                               \
-            fetch_row(table + block[i + ahead] * row_bytes, row_bytes);                           \
+        body                                                                                      \
+    }                                                                                             \
+    for (; i < n; ++i) {                                                                          \
+        const char *row = table + block[i] * row_bytes;                                           \
         body                                                                                      \
     }
 
@@ -42,8 +48,8 @@ FE_TARGET FE_INLINE void fetch_row(const char *row, size_t n)
  * overlaps the one before it. Nothing outside the row is read or written. Called with constants, so that
  * the steps of a row follow one another without a loop: 10 to 20 % where rows come out of a cache. */
 FE_TARGET FE_INLINE void copy_lines(char *restrict out, const char *table, size_t row_bytes,
-                                    const uint64_t *block, ptrdiff_t n, ptrdiff_t ahead, size_t lines,
-                                    int tail)
+                                    const uint64_t *block, ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead,
+                                    size_t lines, size_t tail)
 {
     FE_EACH_ROW({
         for (size_t j = 0; j < lines; ++j)
@@ -56,7 +62,8 @@ FE_TARGET FE_INLINE void copy_lines(char *restrict out, const char *table, size_
 
 /* Rows of at least `half` and at most twice as many bytes, as two overlapping halves. */
 FE_TARGET FE_INLINE void copy_halves(char *restrict out, const char *table, size_t row_bytes,
-                                     const uint64_t *block, ptrdiff_t n, ptrdiff_t ahead, size_t half)
+                                     const uint64_t *block, ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead,
+                                     size_t half)
 {
     FE_EACH_ROW({
         memcpy(out, row, half);
@@ -65,27 +72,30 @@ FE_TARGET FE_INLINE void copy_halves(char *restrict out, const char *table, size
     })
 }
 
+/* A loop for each number of lines. */
+#define FE_CASES(one) one(1) one(2) one(3) one(4) one(5) one(6) one(7) one(8)
+
 #define FE_COPY_LINES(lines)                                                                      \
     case lines:                                                                                   \
         if (row_bytes % FE_LINE)                                                                  \
-            copy_lines(out, table, row_bytes, block, n, ahead, lines, 1);                         \
+            copy_lines(out, table, row_bytes, block, n, known, ahead, lines, 1);                  \
         else                                                                                      \
-            copy_lines(out, table, lines * FE_LINE, block, n, ahead, lines, 0);                   \
+            copy_lines(out, table, lines * FE_LINE, block, n, known, ahead, lines, 0);            \
         break;
 
 FE_TARGET static void copy(char *restrict out, const char *table, size_t row_bytes, const uint64_t *block,
-                           ptrdiff_t n, ptrdiff_t ahead)
+                           ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead)
 {
     switch (row_bytes / FE_LINE) {
     case 0:
         if (row_bytes >= 32)
-            copy_halves(out, table, row_bytes, block, n, ahead, 32);
+            copy_halves(out, table, row_bytes, block, n, known, ahead, 32);
         else if (row_bytes >= 16)
-            copy_halves(out, table, row_bytes, block, n, ahead, 16);
+            copy_halves(out, table, row_bytes, block, n, known, ahead, 16);
         else if (row_bytes >= 8)
-            copy_halves(out, table, row_bytes, block, n, ahead, 8);
+            copy_halves(out, table, row_bytes, block, n, known, ahead, 8);
         else if (row_bytes >= 4)
-            copy_halves(out, table, row_bytes, block, n, ahead, 4);
+            copy_halves(out, table, row_bytes, block, n, known, ahead, 4);
         else {
             FE_EACH_ROW({
                 for (size_t j = 0; j < row_bytes; ++j)
@@ -94,43 +104,64 @@ FE_TARGET static void copy(char *restrict out, const char *table, size_t row_byt
             })
         }
         break;
-    FE_COPY_LINES(1)
-    FE_COPY_LINES(2)
-    FE_COPY_LINES(3)
-    FE_COPY_LINES(4)
-    FE_COPY_LINES(5)
-    FE_COPY_LINES(6)
-    FE_COPY_LINES(7)
-    FE_COPY_LINES(8)
+    FE_CASES(FE_COPY_LINES)
     default:
-        copy_lines(out, table, row_bytes, block, n, ahead, row_bytes / FE_LINE, row_bytes % FE_LINE != 0);
+        copy_lines(out, table, row_bytes, block, n, known, ahead, row_bytes / FE_LINE, row_bytes % FE_LINE);
     }
 }
 
 #if defined(__x86_64__)
-/* Stores that go to memory in whole lines without reading them first. Rows follow one another, so that lines
+/* One step of a store that goes to memory past the caches. */
+#if defined(FE_512)
+  #define FE_STEP 64
+  #define FE_STREAM(to, from) _mm512_stream_si512((__m512i *)(to), _mm512_loadu_si512(from))
+#else
+  #define FE_STEP 16
+  #define FE_STREAM(to, from) FE_STREAM_16(to, from)
+#endif
+#define FE_STREAM_16(to, from) _mm_stream_si128((__m128i *)(to), _mm_loadu_si128((const __m128i *)(from)))
+
+/* Such stores reach memory in whole lines without reading them first. Rows follow one another, so that lines
  * which two rows share are completed as well. Steps of 16 bytes up to a line's start, then of whole lines. */
 FE_TARGET FE_INLINE void stream_row(char *restrict out, const char *restrict row, size_t n)
 {
     size_t done = 0;
     size_t head = (FE_LINE - ((uintptr_t)out & (FE_LINE - 1))) & (FE_LINE - 1);
     for (; done < head && done < n; done += 16)
-        _mm_stream_si128((__m128i *)(out + done), _mm_loadu_si128((const __m128i *)(row + done)));
-#if defined(FE_512)
-    for (; done + FE_LINE <= n; done += FE_LINE)
-        _mm512_stream_si512((__m512i *)(out + done), _mm512_loadu_si512(row + done));
-#endif
+        FE_STREAM_16(out + done, row + done);
+    for (; done + FE_STEP <= n; done += FE_STEP)
+        FE_STREAM(out + done, row + done);
     for (; done < n; done += 16)
-        _mm_stream_si128((__m128i *)(out + done), _mm_loadu_si128((const __m128i *)(row + done)));
+        FE_STREAM_16(out + done, row + done);
 }
 
-FE_TARGET static void stream(char *restrict out, const char *table, size_t row_bytes, const uint64_t *block,
-                             ptrdiff_t n, ptrdiff_t ahead)
+/* Rows and output in whole lines. With a constant number, as in copy_lines. */
+FE_TARGET FE_INLINE void stream_lines(char *restrict out, const char *table, size_t row_bytes,
+                                      const uint64_t *block, ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead)
 {
     FE_EACH_ROW({
-        stream_row(out, row, row_bytes);
+        for (size_t j = 0; j < row_bytes; j += FE_STEP)
+            FE_STREAM(out + j, row + j);
         out += row_bytes;
     })
+}
+
+#define FE_STREAM_LINES(lines)                                                                    \
+    case lines:                                                                                   \
+        stream_lines(out, table, lines * FE_LINE, block, n, known, ahead);                        \
+        break;
+
+FE_TARGET static void stream(char *restrict out, const char *table, size_t row_bytes, const uint64_t *block,
+                             ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead)
+{
+    switch (row_bytes % FE_LINE || (uintptr_t)out % FE_LINE ? 0 : row_bytes / FE_LINE) {
+    FE_CASES(FE_STREAM_LINES)
+    default:
+        FE_EACH_ROW({
+            stream_row(out, row, row_bytes);
+            out += row_bytes;
+        })
+    }
     _mm_sfence();
 }
 #else
@@ -149,7 +180,7 @@ FE_TARGET static inline void widen_row(char *restrict out, const char *restrict 
 }
 
 FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_bytes,
-                                     const uint64_t *block, ptrdiff_t n, ptrdiff_t ahead)
+                                     const uint64_t *block, ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead)
 {
     FE_EACH_ROW({
         widen_row(out, row, row_bytes);
@@ -157,22 +188,53 @@ FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_by
     })
 }
 
-FE_TARGET static void add_float32(void *acc_, const void *row_, ptrdiff_t dim)
-{
-    float *restrict acc = acc_;
-    const float *restrict row = row_;
-    for (ptrdiff_t j = 0; j < dim; ++j)
-        acc[j] += row[j];
-}
+/* What lies in order is fetched by the processor itself: values without positions, and the rows of sums. */
+#define FE_FETCH_PAIR(i, is_sum)                                                                  \
+    do {                                                                                          \
+        if (!(is_sum))                                                                            \
+            fetch_row(acc + rows[i] * row_bytes, nbytes);                                         \
+        if (positions)                                                                            \
+            fetch_row(values + positions[i] * row_bytes, nbytes);                                 \
+    } while (0)
 
-FE_TARGET static void add_float64(void *acc_, const void *row_, ptrdiff_t dim)
-{
-    double *restrict acc = acc_;
-    const double *restrict row = row_;
-    for (ptrdiff_t j = 0; j < dim; ++j)
-        acc[j] += row[j];
-}
+/* Sums begin anew where the row changes. */
+#define FE_BEGINS (i ? rows[i] != rows[i - 1] : !goes_on)
+
+#define FE_ADD(name, type, is_sum)                                                                \
+    FE_TARGET static inline void name##_row(type *restrict to, const type *restrict from,         \
+                                            ptrdiff_t dim, int is_first)                          \
+    {                                                                                             \
+        if (is_first)                                                                             \
+            for (ptrdiff_t j = 0; j < dim; ++j)                                                   \
+                to[j] = (type)0 + from[j];                                                        \
+        else                                                                                      \
+            for (ptrdiff_t j = 0; j < dim; ++j)                                                   \
+                to[j] += from[j];                                                                 \
+    }                                                                                             \
+                                                                                                  \
+    FE_TARGET static void name(char *acc, const char *values, ptrdiff_t dim, size_t row_bytes,    \
+                               const uint64_t *rows, const uint64_t *positions, ptrdiff_t n,      \
+                               ptrdiff_t ahead, int goes_on)                                      \
+    {                                                                                             \
+        const size_t nbytes = dim * sizeof(type);                                                 \
+        for (ptrdiff_t i = 0; i < ahead && i < n; ++i)                                            \
+            FE_FETCH_PAIR(i, is_sum);                                                             \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
+            if (ahead && i + ahead < n)                                                           \
+                FE_FETCH_PAIR(i + ahead, is_sum);                                                 \
+            uint64_t position = positions ? positions[i] : (uint64_t)i;                           \
+            name##_row((type *)(acc + rows[i] * row_bytes),                                       \
+                       (const type *)(values + position * row_bytes), dim, is_sum && FE_BEGINS);  \
+        }                                                                                         \
+        (void)goes_on;                                                                            \
+    }
+
+FE_ADD(add_float32, float, 0)
+FE_ADD(add_float64, double, 0)
+FE_ADD(sum_float32, float, 1)
+FE_ADD(sum_float64, double, 1)
 
 const fe_rows FE_PASTE(fe_rows, FE_ISA) = {
-    FE_TEXT(FE_ISA), loader, first_outside, copy, stream, widen_bfloat16, add_float32, add_float64,
+    FE_TEXT(FE_ISA), loader, first_outside, fetch, copy, stream, widen_bfloat16, add_float32, add_float64,
+    sum_float32, sum_float64,
 };

@@ -175,13 +175,16 @@ static void start_leader(void)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t parts, int its_threads, int worth_waking)
+int fe_may_help(int worth_waking)
 {
-    if (!FE_OPENMP || parts > FE_MOST_PARTS)
+    if (!FE_OPENMP || atomic_load_explicit(&taken, memory_order_relaxed))
         return 0;
-    if (!worth_waking && (!atomic_load(&started) || atomic_load(&leader_sleeps)))
-        return 0;
-    if (atomic_exchange_explicit(&taken, 1, memory_order_acquire))
+    return worth_waking || (atomic_load(&started) && !atomic_load(&leader_sleeps));
+}
+
+int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t parts, int its_threads)
+{
+    if (!FE_OPENMP || parts > FE_MOST_PARTS || atomic_exchange_explicit(&taken, 1, memory_order_acquire))
         return 0;
     if (!atomic_exchange(&started, 1))
         start_leader();

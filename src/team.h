@@ -19,10 +19,13 @@ enum { FE_MOST_PARTS = 0xffff };
 /* Do parts of the job of this number until none is left; nothing if another is open by now. For the team. */
 void fe_help(uint32_t number);
 
+/* Whether there is help to be had at the moment: no other thread has the team, and it is awake or the job
+ * is worth waking it. */
+int fe_may_help(int worth_waking);
+
 /* Do all parts on this thread, with the help of up to `threads` - 1 others. Returns when all are done, or
- * 0 at once, with nothing done, where there can be no help: another thread has the team, or it sleeps and
- * the job is not worth waking it. At most FE_MOST_PARTS parts. */
-int fe_try_run(fe_job job, void *state, ptrdiff_t parts, int threads, int worth_waking);
+ * 0 at once, with nothing done, where another thread has the team. At most FE_MOST_PARTS parts. */
+int fe_try_run(fe_job job, void *state, ptrdiff_t parts, int threads);
 
 /* How many threads the last call from this thread was given. */
 void fe_note_team(int threads);

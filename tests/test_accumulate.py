@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -86,35 +87,81 @@ def test_denormals_zeros_and_infinities_are_added_like_any_number(dtype):
     np.testing.assert_array_equal(bits(got[1])[number], bits(expected)[number])
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_many_ids_and_hot_rows_have_the_same_bits_for_any_number_of_threads(dtype, rng):
-    ids = rng.zipf(1.2, 30_000) % 5000  # most ids are a few rows; two passes of the sort
-    values = rng.standard_normal((30_000, 17)).astype(dtype)
-    expected = np.zeros((5000, 17), dtype)
+# Ids are copied in blocks of 256, collected in blocks of 512, and sorted by 8 bits at a time, many by 11.
+EDGES = [0, 1, 2, 3, 255, 256, 257, 511, 512, 513, 1024, 2047, 2048, 2049]
+
+SKEWS = {
+    "uniform": lambda rng, rows, n: rng.integers(0, rows, n),
+    "zipf": lambda rng, rows, n: rng.zipf(1.3, n) * 40_503 % rows,  # the popular rows lie scattered
+    "one row": lambda rng, rows, n: np.full(n, rng.integers(rows)),
+    "one hot row": lambda rng, rows, n: np.where(rng.random(n) < 0.6, rows // 3, rng.integers(0, rows, n)),
+    "two rows": lambda rng, rows, n: np.where(rng.random(n) < 0.5, 0, rows - 1),
+    "ascending": lambda rng, rows, n: np.sort(rng.integers(0, rows, n)),
+}
+
+
+def assert_equals_add_at(rows, ids, values, threads, rng):
+    """In place and as sums, bit for bit; with some zeros that are negative."""
+    values[rng.random(values.shape) < 0.05] = -0.0
+    start = rng.standard_normal((rows, values.shape[1])).astype(values.dtype)
+    expected, sums = start.copy(), np.zeros_like(start)
     np.add.at(expected, ids, values)
+    np.add.at(sums, ids, values)
+    with fastembed.num_threads(threads):
+        table = ops.scatter_add(start.copy(), ids, values)
+        gradient = ops.embedding_gradient(ids, values, rows)
+    np.testing.assert_array_equal(bits(table), bits(expected))
+    np.testing.assert_array_equal(gradient.indices, np.unique(ids), strict=True)
+    np.testing.assert_array_equal(bits(gradient.values), bits(sums[gradient.indices]))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.sampled_from([1, 2, 3, 20, 255, 256, 257, 2049, 70_000]),
+    n=st.sampled_from(EDGES) | st.integers(0, 5000),
+    dim=st.integers(0, 70) | st.sampled_from([128, 300, 1025]),
+    dtype=st.sampled_from(["f4", "f8"]),
+    skew=st.sampled_from(list(SKEWS)),
+    threads=THREADS,
+)
+def test_has_the_bits_of_add_at_however_ids_are_spread(seed, rows, n, dim, dtype, skew, threads):
+    rng = np.random.default_rng(seed)
+    ids = SKEWS[skew](rng, rows, n)
+    assert_equals_add_at(rows, ids, rng.standard_normal((n, dim)).astype(dtype), threads, rng)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("skew", list(SKEWS))
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_many_ids_have_the_bits_of_add_at(dtype, skew, threads, rng):
+    """More than one digit, every thread with work, and a table whose rows are fetched ahead."""
+    ids = SKEWS[skew](rng, 50_000, 30_000)
+    assert_equals_add_at(50_000, ids, rng.standard_normal((30_000, 33)).astype(dtype), threads, rng)
+
+
+@pytest.mark.parametrize("n", EDGES)
+def test_at_the_edges_of_blocks_and_of_ways_to_sort(n, rng):
     for threads in (1, 2, 3, 8):
-        with fastembed.num_threads(threads):
-            gradient = ops.embedding_gradient(ids, values, 5000)
-        np.testing.assert_array_equal(bits(gradient.to_dense()), bits(expected))
+        assert_equals_add_at(2049, rng.integers(0, 2049, n), rng.standard_normal((n, 3)), threads, rng)
 
 
-def test_ids_of_more_than_two_digits(rng):
-    """The radix sort takes 11 bits a pass: here seven passes, of which some change nothing."""
-    ids = rng.integers(0, 2**62, 500)
+@pytest.mark.parametrize("n", [500, 5000])
+def test_ids_of_many_digits(n, rng):
+    """The radix sort takes 8 bits a pass, or 11 of many ids: here eight passes and six."""
+    ids = rng.integers(0, 2**62, n)
     ids[::3] = ids[0]
-    gradient = ops.embedding_gradient(ids, np.ones((500, 1)), 2**62)
+    gradient = ops.embedding_gradient(ids, np.ones((n, 1)), 2**62)
     unique, counts = np.unique(ids, return_counts=True)
     np.testing.assert_array_equal(gradient.indices, unique)
     np.testing.assert_array_equal(gradient.values[:, 0], counts)
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 47, 48, 49, 2048])
-def test_around_the_change_of_sorting_method(n, rng):
-    ids = rng.integers(0, 2049, n)
-    values = rng.standard_normal((n, 3))
-    expected = np.zeros((2049, 3))
-    np.add.at(expected, ids, values)
-    np.testing.assert_array_equal(ops.scatter_add(np.zeros((2049, 3)), ids, values), expected)
+def test_rows_of_no_width_are_named_all_the_same():
+    for threads in (1, 2, 8):
+        with fastembed.num_threads(threads):
+            gradient = ops.embedding_gradient([4, 2, 2, 2, 2, 2, 2, 2], np.zeros((8, 0), "f4"), 5)
+        np.testing.assert_array_equal(gradient.indices, [2, 4])
+        assert gradient.values.shape == (2, 0)
 
 
 def test_halves_are_summed_in_float32():
@@ -132,10 +179,38 @@ def test_scatter_add_to_a_variable_and_with_one_update_for_all():
     assert ops.scatter_add(np.zeros((2, 3)), 1, 5.0)[1].tolist() == [5, 5, 5]
 
 
-def test_updates_may_be_rows_of_the_table_itself():
-    table = np.arange(6.0).reshape(3, 2)
-    ops.scatter_add(table, [2, 1, 0], table)
-    np.testing.assert_array_equal(table, [[4, 6], [4, 6], [4, 6]])
+@pytest.mark.parametrize("rows", [3, 3000])
+def test_updates_may_be_rows_of_the_table_itself(rows):
+    table = np.arange(2.0 * rows).reshape(rows, 2)
+    ops.scatter_add(table, np.arange(rows)[::-1], table)
+    np.testing.assert_array_equal(table, np.tile([2.0 * rows - 2, 2 * rows], (rows, 1)))
+
+
+def test_what_fits_as_it_is_goes_the_short_way_and_nothing_else():
+    table, ids, values = np.zeros((4, 2), "f4"), np.array([1, 1]), np.ones((2, 2), "f4")
+    assert _rows.add_as_is(table, ids, values)
+    assert _rows.add_as_is(Variable(table).table, ids, values)
+    np.testing.assert_array_equal(table, [[0, 0], [2, 2], [0, 0], [0, 0]])
+    for held, at, what in [
+        (table.tolist(), ids, values),
+        (table.astype(int), ids, values),
+        (table[:, ::2], ids, values[:, :1].copy()),
+        (table, [1, 1], values),
+        (table, np.ma.array(ids, mask=[0, 1]), values),
+        (table, ids, values.astype("f8")),
+        (table, ids, values.astype(">f4")),
+        (table, ids, np.ones((2, 4), "f4")[:, ::2]),
+        (table, ids, values[0]),
+        (table, ids, np.ma.array(values, mask=True)),
+        (table.view("u4"), ids, values),
+        (Variable(table, dtype="bfloat16").table, ids, values),
+    ]:
+        assert not _rows.add_as_is(held, at, what)
+    np.testing.assert_array_equal(table, [[0, 0], [2, 2], [0, 0], [0, 0]])
+    with pytest.raises(TypeError, match="ids must be integers"):
+        _rows.add_as_is(table, np.array([1.0, 2.0]), values)
+    with pytest.raises(TypeError, match="masked array"):
+        ops.scatter_add(table, np.ma.array(ids, mask=[0, 1]), values)
 
 
 @pytest.mark.parametrize("bad", [4, -1, 2**40])
@@ -150,6 +225,21 @@ def test_a_bad_id_changes_nothing(bad, rng):
         np.testing.assert_array_equal(table, before)
     with pytest.raises(IndexError, match=rf"^ids\[999\] = {bad} "):
         ops.embedding_gradient(ids, np.ones((1000, 3)), 4)
+
+
+def test_a_bad_id_at_any_position_changes_nothing(rng):
+    table, n = rng.random((4, 3)), 600
+    before, values = table.copy(), np.ones((n, 3))
+    for threads in (1, 2, 3):
+        with fastembed.num_threads(threads):
+            for position in range(n):
+                ids = np.zeros(n, np.int64)
+                ids[position:] = 4  # the first is named, whichever thread sees it
+                with pytest.raises(IndexError, match=rf"^ids\[{position}\] = 4 "):
+                    _rows.add_as_is(table, ids, values)
+                with pytest.raises(IndexError, match=rf"^ids\[{position}\] = 4 "):
+                    _rows.sum_rows(ids, values, 4)
+    np.testing.assert_array_equal(table, before)
 
 
 def _frozen():
@@ -210,6 +300,25 @@ def test_indexed_slices():
         slices + IndexedSlices(np.array([[8.0]]), np.array([0]), (4, 1))
     with pytest.raises(ValueError, match="are not rows of an array"):
         IndexedSlices(np.zeros((2, 3)), np.zeros(1, int), (4, 3))
+
+
+@pytest.mark.parametrize("delay", [0.001, 0.003, 0.01])
+def test_values_given_another_shape_meanwhile_are_added_up_as_they_were(delay):
+    ids, values = np.arange(500_000) % 50, np.ones((500_000, 4, 2))
+    started = threading.Event()
+
+    def reshape():
+        started.wait()
+        time.sleep(delay)  # until the ids are sorted, without the GIL
+        values.shape = (-1, 1)
+
+    reshaper = threading.Thread(target=reshape)
+    reshaper.start()
+    started.set()
+    indices, sums = _rows.sum_rows(ids, values, 50)
+    reshaper.join()
+    np.testing.assert_array_equal(indices, np.arange(50))
+    np.testing.assert_array_equal(sums, np.full((50, 4, 2), 10_000.0), strict=True)
 
 
 def test_ids_changed_meanwhile_never_write_outside_the_table():

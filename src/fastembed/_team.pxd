@@ -7,7 +7,6 @@ ctypedef void (*job_t)(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept 
 cdef struct Team:
     int threads
     Py_ssize_t parts
-    bint worth_waking  # a team that sleeps
 
 # The team for a call that moves this many bytes and can be cut into at most this many pieces. Needs the GIL.
 cdef Team team_for(Py_ssize_t nbytes, Py_ssize_t pieces) except *
