@@ -823,8 +823,8 @@ def sum_rows(ids, values, Py_ssize_t rows):
         raise ValueError(f"the number of rows cannot be negative, got {rows}")
     if not isinstance(values, np.ndarray):
         raise TypeError(f"values must be an array, got {type(values).__name__}")
-    # What may let other threads run comes first, and all that matters of these arrays is noted before they can
-    # run again.
+    # What may let other threads run comes first, and all that matters of these arrays is noted before they
+    # can run again.
     if isinstance(ids, np.ndarray):
         opened = _open_ids(ids, &view)
         team = team_for(PyArray_NBYTES(values), view.n)

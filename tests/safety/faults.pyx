@@ -6,7 +6,9 @@ be talked into. Built only beside debug and sanitizer builds (setup.py).
 
 from libc.stdint cimport int64_t
 
-from fastembed._team cimport Team, run
+from fastembed._team cimport Team, run, team_for
+
+import fastembed
 
 cdef extern from "<stdatomic.h>" nogil:
     ctypedef int atomic_int
@@ -52,7 +54,8 @@ def shared():
     cdef:
         Team team
         Shared state
-    team.threads, team.parts, team.worth_waking = 2, 2, True
+    with fastembed.num_threads(2):
+        team = team_for(2**30, 2)
     state.arrived, state.count = 0, 0
     with nogil:
         run(_count, &state, team)
