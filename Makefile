@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src -name '*.[chp]*')
 PYTEST := pytest -c pyproject.toml
 
-.PHONY: demo test test-main test-serial test-numpy1 check bench debug sanitize dist clean
+.PHONY: demo test test-main test-serial test-numpy1 check bench stress debug sanitize dist clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo  ## Build, and do the main job on real input: seconds
@@ -45,8 +45,13 @@ check: .venv/.test  ## The linters, the types, the stubs against the compiled mo
 		fastembed._rows fastembed._team fastembed._memory
 	.venv/bin/lint-imports
 
-bench: .venv/.test  ## One id through a layer, beside np.take
-	.venv/bin/python -m benchmarks.one_id
+bench: .venv-bench/.bench  ## All cases beside all peers, half an hour; writes benchmarks/RESULTS.md (BENCH=--quick: two minutes)
+	.venv-bench/bin/python -m benchmarks --wheel build/bench/*.whl --json build/bench/rounds.json $(BENCH)
+
+stress: .venv/.test  ## What is promised about threads in real processes: goal, measured, holds or falls short
+	rm -rf build/other
+	FASTEMBED_OPENMP=0 .venv/bin/pip install --quiet --no-deps --target build/other .
+	FASTEMBED_OTHER_BUILD=build/other PYTHONPATH=tests .venv/bin/python -m stress
 
 debug: .venv/.test  ## The suite on an unoptimised build with bounds checks (slow)
 	.venv/bin/python tests/sanitize.py debug
@@ -60,7 +65,7 @@ dist: .venv/.test $(SOURCES)  ## The sdist, and the wheel that pip builds of it
 	.venv/bin/python tests/check_dist.py dist
 
 clean:
-	rm -rf .venv .venv-numpy1 build dist fastembed/*.so *.egg-info
+	rm -rf .venv .venv-bench .venv-numpy1 build dist fastembed/*.so *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -74,3 +79,11 @@ clean:
 	.venv/bin/pip install --quiet --editable '.[test,dev]'
 	mkdir -p build
 	touch $@ .venv/.demo
+
+.venv-bench/.bench: $(SOURCES)
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --upgrade pip
+	.venv-bench/bin/pip install --quiet --editable '.[bench]'
+	rm -rf build/bench
+	.venv-bench/bin/pip wheel --quiet --no-deps --wheel-dir build/bench .
+	touch $@

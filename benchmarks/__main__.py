@@ -1,6 +1,6 @@
 """``python -m benchmarks``: fastembed beside its peers, case by case.
 
-Every side has a process of its own. Two are alive at a time, ours and one peer, and they take turns: only
+Every library has a process of its own. Two are alive at a time, ours and one peer, and they take turns: only
 the one that is told to run a round works. So each peer is compared with what we took at the same time.
 """
 
@@ -15,18 +15,22 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import report
-from benchmarks.cases import CASES, Case
-from benchmarks.sides import OURS, SIDES, Entry
+from benchmarks import footprint, report
+from benchmarks.cases import CASES, CURVES, MEMORY_BOUND, SMALL, Case
+from benchmarks.sides import LIMIT, OURS, SIDES, SMALL_GOALS, Entry
 from benchmarks.worker import HOW, serve
 
 LOST = 600  # seconds without an answer
 PAUSE = 0.006  # before a turn: the threads of some peers spin for milliseconds when their work is done
 SMALL_CALL = 256  # ids; such calls have their latencies measured too
+ON_CURVES = ("np.take", "torch F.embedding", "tf.gather", "ONNX Runtime Gather")
+MOST_THREADS = 16  # to look for, where there are so many CPUs
+# Of a table, at the worst moment: ours, the one that a peer's is made from, two of the peer's.
+COPIES = 4
 
 
 class Effort(NamedTuple):
@@ -40,8 +44,8 @@ class Effort(NamedTuple):
     latencies: float  # seconds a round
 
 
-FULL = Effort(0.02, 1.5, least=7, most=25, ways=tuple(HOW), latencies=0.02)
-QUICK = Effort(0.003, 0.12, least=3, most=9, ways=("alone", "then sum"), latencies=0.01)
+FULL = Effort(0.02, 2.0, least=7, most=25, ways=tuple(HOW), latencies=0.02)
+QUICK = Effort(0.002, 0.05, least=3, most=9, ways=("alone", "then sum"), latencies=0.004)
 
 
 class SideFailed(Exception):
@@ -49,37 +53,34 @@ class SideFailed(Exception):
 
 
 class Worker:
-    """The driver's end of a side's process."""
+    """The driver's end of a process that runs sides."""
 
-    def __init__(self, name: str, cpus: list[int]) -> None:
+    def __init__(self, home: str, cpus: list[int]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.log = tempfile.NamedTemporaryFile()  # its stderr, which some peers fill  # noqa: SIM115
-        arguments = (theirs, name, cpus, self.log.name)
+        arguments = (theirs, home, cpus, self.log.name)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
+        self.lost = False
 
-    def tell(self, method: str, *arguments: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):  # `answer` finds out why
+    def ask(self, method: str, *arguments: Any) -> Any:
+        with contextlib.suppress(BrokenPipeError):  # the answer says why
             self.pipe.send((method, arguments))
-
-    def answer(self) -> Any:
         try:
             if not self.pipe.poll(LOST):
+                self.lost = True
                 raise SideFailed(f"no answer within {LOST} s")
             value, failure = self.pipe.recv()
         except (EOFError, ConnectionResetError):
+            self.lost = True
             self.process.join()
             last = Path(self.log.name).read_text(errors="replace").strip().splitlines()[-1:]
             raise SideFailed(f"its process ended with {self.process.exitcode} {last}") from None
         if failure:
             raise SideFailed(failure)
         return value
-
-    def ask(self, method: str, *arguments: Any) -> Any:
-        self.tell(method, *arguments)
-        return self.answer()
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -91,48 +92,107 @@ class Worker:
         self.log.close()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="fastembed beside its peers.")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: two minutes")
-    parser.add_argument("--case", nargs="+", choices=CASES, metavar="NAME", help=", ".join(CASES))
-    parser.add_argument(
-        "--side", nargs="+", choices=set(SIDES) - {OURS}, metavar="NAME", help=", ".join(SIDES)
-    )
-    parser.add_argument("--threads", type=int, default=2, help="of every side (2)")
-    parser.add_argument("--json", metavar="FILE", help="every round, for a look of your own")
-    parser.add_argument("--note", default="", help="a sentence about the circumstances, for the report")
-    parser.add_argument(
-        "--results",
-        metavar="FOLDER",
-        type=Path,
-        help="where RESULTS.md and the plots go (benchmarks/, for all cases)",
-    )
-    options = parser.parse_args()
-    cpus = sorted(os.sched_getaffinity(0))[: options.threads]
-    if len(cpus) < options.threads:
-        parser.error(f"this process may run on {len(cpus)} CPUs, not on {options.threads}")
-    _set_environment(options.threads)
+class Seat:
+    """One side in one case, in a process that has loaded it."""
 
+    def __init__(self, worker: Worker, name: str, case: Case) -> None:
+        self.worker, self.name, self.case = worker, name, case
+        worker.ask("load", name, case)
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        time.sleep(PAUSE)
+        return self.worker.ask(method, self.name, self.case, *arguments)
+
+
+class Workers:
+    """Ours, kept for the whole run, and that of the peer whose turn it is."""
+
+    def __init__(self, cpus: list[int]) -> None:
+        self.cpus = cpus
+        self.alive: dict[str, Worker] = {}
+
+    def seat(self, entry: Entry, case: Case) -> Seat:
+        """A side, loaded; its process is started where there is none."""
+        for home in [*self.alive]:
+            leaves = entry.home != OURS and home not in (OURS, entry.home)
+            if leaves or self.alive[home].lost:
+                self.alive.pop(home).close()
+        if entry.home not in self.alive:
+            self.alive[entry.home] = Worker(entry.home, self.cpus)
+        return Seat(self.alive[entry.home], entry.name, case)
+
+    def close(self) -> None:
+        while self.alive:
+            self.alive.popitem()[1].close()
+
+
+def main() -> None:
+    options = _parsed()
+    _set_environment(options.threads)
     started = time.perf_counter()
     run = report.new_run(
         shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]), options.threads, options.note
     )
-    cases = [CASES[name] for name in options.case or CASES]
-    for name in options.side or [name for name in SIDES if name != OURS]:
-        entry = SIDES[name]
-        if missing := entry.missing():
-            run["missing"][name] = f"not installed: {', '.join(missing)}"
-            print(f"{name}: {run['missing'][name]}", flush=True)
-            continue
-        for case in _compare(entry, cases, cpus, QUICK if options.quick else FULL, run):
-            print(report.line(run, case, name), flush=True)
-    run["seconds"] = time.perf_counter() - started
+    whole = not (options.case or options.side)
+    measure(
+        run,
+        cases=[CASES[name] for name in options.case or CASES],
+        sides=[SIDES[name] for name in options.side or SIDES if name not in (OURS, *SMALL_GOALS)],
+        effort=QUICK if options.quick else FULL,
+        cpus=sorted(os.sched_getaffinity(0))[: options.threads],
+        extras=whole and not options.quick,
+    )
+    if options.quick:
+        run["left out"].append(
+            "--quick measures no curves, no scaling beyond the threads of the run, no footprint"
+        )
+    elif whole:
+        print("imports and sizes", flush=True)
+        run["footprint"] = footprint.measure(options.wheel)
+    run |= {"seconds": time.perf_counter() - started, "load at the end": report.load_average()}
 
     if options.json:
-        Path(options.json).write_text(json.dumps(run))
-    # A part of the cases is for a look: it does not replace the report of all.
-    folder = options.results or (None if options.case or options.side else Path(__file__).parent)
-    print(report.write(run, folder))
+        options.json.write_text(json.dumps(run))
+    # A quick look does not replace the report of a whole run; a part of the cases has none, unless asked for.
+    if options.results is None and whole:
+        options.results = report.HERE.parent / "build" / "benchmarks" if options.quick else report.HERE
+    print(report.write(run, options.results))
+    if options.results is not None:
+        print(f"Written: {options.results / 'RESULTS.md'}")
+
+
+def _parsed() -> argparse.Namespace:
+    cpus = len(os.sched_getaffinity(0))
+    peers = [name for name in SIDES if name not in (OURS, *SMALL_GOALS)]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="fastembed beside its peers.")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: two minutes")
+    parser.add_argument("--case", nargs="+", metavar="NAME", help=", ".join(CASES))
+    parser.add_argument("--side", nargs="+", metavar="NAME", help="; ".join(peers))
+    parser.add_argument("--threads", type=int, default=min(2, cpus), help="of every side (2)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="every round, for a look of your own")
+    parser.add_argument("--note", default="", help="a sentence about the circumstances, for the report")
+    parser.add_argument("--wheel", metavar="FILE", type=Path, help="whose size is reported")
+    parser.add_argument(
+        "--results",
+        metavar="FOLDER",
+        type=Path,
+        help="where RESULTS.md and the plots go (of all cases: benchmarks/, --quick: build/benchmarks/)",
+    )
+    options = parser.parse_args()
+    for option, given, allowed in (("case", options.case, CASES), ("side", options.side, peers)):
+        if unknown := [name for name in given or [] if name not in allowed]:
+            parser.error(
+                f"--{option}: there is no {', '.join(map(repr, unknown))}; there are: {', '.join(allowed)}"
+            )
+    if not 1 <= options.threads <= cpus:
+        parser.error(
+            f"--threads must be 1 to {cpus}, the CPUs this process may run on; got {options.threads}"
+        )
+    if options.json and not options.json.absolute().parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.absolute().parent}")
+    if options.wheel and not options.wheel.is_file():
+        parser.error(f"--wheel: there is no file {options.wheel}")
+    return options
 
 
 def _set_environment(threads: int) -> None:
@@ -143,65 +203,144 @@ def _set_environment(threads: int) -> None:
     os.environ.update(quiet)
 
 
-def _compare(
-    entry: Entry, cases: list[Case], cpus: list[int], effort: Effort, run: dict[str, Any]
-) -> Iterator[Case]:
-    """Measure one side and ours in each case that it takes; yield the case when ``run`` has its rounds."""
-    workers: list[Worker] = []
+def measure(
+    run: dict[str, Any], cases: list[Case], sides: list[Entry], effort: Effort, cpus: list[int], extras: bool
+) -> None:
+    """Measure sides in the cases that they take, side by side with ours, into ``run``."""
+    available = report.available_memory()
+    cases = list(_that_fit(cases, available, run))
+    curves = {
+        name: list(_that_fit(points.values(), available, run)) for name, points in CURVES.items() if extras
+    }
+    installed = []
+    for entry in sides:
+        if missing := entry.missing():
+            run["missing"][entry.name] = f"not installed: {', '.join(missing)}"
+            print(f"{entry.name}: {run['missing'][entry.name]}", flush=True)
+        else:
+            installed.append(entry)
+    workers = Workers(cpus)
     try:
-        for case in cases:
-            if not entry.takes(case):
-                continue
-            measured = run["cases"].setdefault(case.name, {}).setdefault(entry.name, {})
-            try:
-                workers = workers or [Worker(OURS, cpus), Worker(entry.name, cpus)]
-                for worker in workers:  # both at once: nothing is timed yet
-                    worker.tell("load", case.name)
-                for worker in workers:
-                    worker.answer()
-                # What adds up has no output to be read or kept; nor has the limit.
-                compared = case.kind == "lookup" and entry.is_peer
-                for way in effort.ways if compared else ("alone",):
-                    measured[way] = _take_turns(workers, way, effort)
-                if case.id_count <= SMALL_CALL and compared:
-                    measured["latencies"] = _latencies(workers, effort)
-                for worker in workers:
-                    worker.ask("drop")
-            except SideFailed as error:
-                measured["failed"] = str(error)
-                while workers:
-                    workers.pop().close()
-            yield case
+        if any(case.id_count == 1 for case in cases):
+            run["small"] = _small_calls(workers, effort)
+        for home in dict.fromkeys(entry.home for entry in installed):
+            entries = [entry for entry in installed if entry.home == home]
+            # Cases outside, because sides share a table. Large tables first: the memory that the last library
+            # left is still there then, and some virtual machines take seconds to get it again.
+            for case in sorted(cases, key=lambda case: -case.table_bytes):
+                for entry in entries:
+                    if entry.takes(case):
+                        run["cases"].setdefault(case.name, {})[entry.name] = _compare(
+                            workers, entry, case, effort
+                        )
+                        print(report.line(run, case, entry.name), flush=True)
+            for name, points in curves.items():
+                found = run["curves"].setdefault(name, {})
+                for entry in entries:
+                    if entry.name in ON_CURVES:
+                        found[entry.name] = _follow_curve(workers, entry, points, effort)
+        if extras and (more := sorted(os.sched_getaffinity(0))[:MOST_THREADS]) != cpus:
+            workers.close()
+            workers = Workers(more)
+        run["scaling"] = _scaling(workers, [case for case in cases if case.name in MEMORY_BOUND], effort)
     finally:
-        for worker in workers:
-            worker.close()
+        workers.close()
 
 
-def _take_turns(workers: list[Worker], way: str, effort: Effort) -> list[list[float]]:
-    """Seconds a call of ours and of the other side, round by round."""
+def _that_fit(cases: Iterable[Case], available: int, run: dict[str, Any]) -> Iterator[Case]:
+    for case in cases:
+        if COPIES * case.table_bytes < available:
+            yield case
+        else:
+            why = (
+                f"{COPIES} tables of {case.table_bytes / 1e9:.1f} GB do not fit into {available / 1e9:.1f} GB"
+            )
+            run["left out"].append(f"{case.name}: {why}")
+
+
+def _compare(
+    workers: Workers, entry: Entry, case: Case, effort: Effort, curve: bool = False
+) -> dict[str, Any]:
+    """Measure one side and ours in one case: rounds by way, or why that failed."""
+    measured: dict[str, Any] = {}
+    try:
+        seats = [workers.seat(SIDES[name], case) for name in (OURS, entry.name)]
+        # What adds up has no output to be read or kept; nor has the limit.
+        compared = case.kind == "lookup" and entry.name != LIMIT and not curve
+        for way in effort.ways if compared else ("alone",):
+            measured[way] = _take_turns(seats, way, effort)
+        if case.id_count <= SMALL_CALL and compared:
+            measured["latencies"] = _latencies(seats, effort)
+    except SideFailed as error:
+        measured["failed"] = str(error)
+    return measured
+
+
+def _follow_curve(workers: Workers, entry: Entry, points: list[Case], effort: Effort) -> dict[str, Any]:
+    effort = effort._replace(budget=effort.budget / 2, most=9)
+    return {case.name: _compare(workers, entry, case, effort, curve=True) for case in points}
+
+
+def _small_calls(workers: Workers, effort: Effort) -> dict[str, Any]:
+    """Our calls of one id that say more than the id."""
+    found: dict[str, Any] = {}
+    for name in SMALL_GOALS:
+        try:
+            seat = workers.seat(SIDES[name], SMALL)
+            rounds = _take_turns([seat], "alone", effort)
+            found[name] = {"alone": rounds, "latencies": _latencies([seat], effort)}
+        except SideFailed as error:
+            found[name] = {"failed": str(error)}
+    return found
+
+
+def _scaling(workers: Workers, cases: list[Case], effort: Effort) -> dict[str, Any]:
+    """Seconds a call of ours by the number of threads: 1, 2, 4 and so on, up to the CPUs of its process."""
+    most = len(workers.cpus)
+    teams = sorted({most, *(2**k for k in range(most.bit_length()) if 2**k <= most)})
+    found: dict[str, Any] = {}
+    for case in cases:
+        try:
+            seat = workers.seat(SIDES[OURS], case)
+            seats = [_WithThreads(seat, team) for team in teams]
+            found[case.name] = {"threads": teams, "alone": _take_turns(seats, "alone", effort)}
+        except SideFailed as error:
+            found[case.name] = {"failed": str(error)}
+    return found
+
+
+class _WithThreads:
+    """Our side, told how many threads to use before each round."""
+
+    def __init__(self, seat: Seat, threads: int) -> None:
+        self.seat, self.threads = seat, threads
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        self.seat.worker.ask("use_threads", self.threads)
+        return self.seat.ask(method, *arguments)
+
+
+def _take_turns(seats: list[Any], way: str, effort: Effort) -> list[list[float]]:
+    """Seconds a call of each side, round by round."""
     rounds: list[list[float]] = []
-    end = None
-    while True:
-        seconds = [0.0, 0.0]
-        order = (0, 1) if len(rounds) % 2 else (1, 0)
-        for i in order:
-            time.sleep(PAUSE)
-            seconds[i] = workers[i].ask("round", way, effort.round)
-        if end is None:  # the first round warmed up, and is not counted
-            end = time.perf_counter() + effort.budget
-            continue
+    for seat in seats:
+        seat.ask("round", way, effort.round)
+    end = time.perf_counter() + effort.budget
+    while len(rounds) < effort.least or (len(rounds) < effort.most and time.perf_counter() < end):
+        seconds = [0.0] * len(seats)
+        forth = range(len(seats))
+        for i in forth if len(rounds) % 2 else reversed(forth):
+            seconds[i] = seats[i].ask("round", way, effort.round)
         rounds.append(seconds)
-        if len(rounds) == effort.most or (len(rounds) >= effort.least and time.perf_counter() > end):
-            return rounds
+    return rounds
 
 
-def _latencies(workers: list[Worker], effort: Effort) -> list[list[int]]:
-    """Nanoseconds of single calls, of ours and of the other side."""
-    times: list[list[int]] = [[], []]
+def _latencies(seats: list[Seat], effort: Effort) -> list[list[int]]:
+    """Nanoseconds of single calls of each side."""
+    times: list[list[int]] = [[] for _ in seats]
     for _ in range(effort.least):
-        for worker, its in zip(workers, times):
-            time.sleep(PAUSE)
-            its += worker.ask("latencies", effort.latencies)
+        for seat, its in zip(seats, times):
+            its += seat.ask("latencies", effort.latencies)
     return times
 
 

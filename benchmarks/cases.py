@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +23,7 @@ class Case(NamedTuple):
     dim: int
     ids: tuple[int, ...]  # the shape of a batch
     goal: float  # how many times as fast as the best peer we mean to be
-    kind: str = "lookup"  # or "add" (to rows, in place) or "gradient" (the rows touched, and their sums)
+    kind: str = "lookup"  # "add" (to rows, in place), "gradient" (the rows touched, and their sums), "small"
     zipf: float = 0.0  # the exponent; 0 is uniform
 
     @property
@@ -40,7 +43,9 @@ class Case(NamedTuple):
     def about(self) -> str:
         """The table and the ids in words."""
         ids = " x ".join(f"{n:,}" for n in self.ids)
-        return f"{self.rows:,} x {self.dim}, {ids} ids" + (f", Zipf({self.zipf})" if self.zipf else "")
+        return f"{self.rows:,} x {self.dim}, {ids} id{'s' * (self.id_count > 1)}" + (
+            f", Zipf({self.zipf})" if self.zipf else ""
+        )
 
 
 LOOKUPS = [
@@ -76,28 +81,90 @@ GRADIENTS = [
     for case in ADDS
 ]
 CASES = {case.name: case for case in LOOKUPS + ADDS + GRADIENTS}
+SMALL = LOOKUPS[0]._replace(name="small", kind="small")  # one id, and more said: sides.SMALL_GOALS
 MEMORY_BOUND = ("mid", "wide", "thin", "big")
 PART_OF_LIMIT = 0.9  # the goal of each of those
 SCALING = 1.8  # the same, from one thread to two
 GEOMETRIC_MEAN = 1.75  # of the lookups, times faster than the best peer of each
 
+# Time against one thing that changes. Each point is a case, and shares its table with the cases above.
+CURVES = {
+    "ids in a batch, of a table of 1,000,000 x 64": {
+        ids: Case(f"{ids} ids", 1_000_000, 64, (ids,), goal=0)
+        for ids in (1, 16, 256, 4096, 65_536, 1_048_576)
+    },
+    "rows of a table x 64, for a batch of 10,000 ids": {
+        rows: Case(f"{rows} rows", rows, 64, (10_000,), goal=0)
+        for rows in (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+    },
+}
+
+_BLOCK = 1 << 16  # rows drawn; the rows after them are these plus 1, plus 2 and so on
+
+
+@functools.lru_cache(maxsize=1)
+def _block(rows: int, dim: int) -> NDArray[np.float32]:
+    return np.random.default_rng(SEED).random((min(rows, _BLOCK), dim), np.float32)
+
+
+def _computed(case: Case, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The rows of the table at ``ids``, without the table."""
+    block = _block(case.rows, case.dim)
+    return block[ids % _BLOCK] + (ids // _BLOCK).astype(np.float32)[:, None]
+
+
+def table_parts(case: Case) -> list[tuple[int, NDArray[np.float32], np.float32]]:
+    """The table of a case in parts: the first row of each, and what two values add up to its rows."""
+    block = _block(case.rows, case.dim)
+    firsts = range(0, case.rows, _BLOCK)
+    return [(first, block[: case.rows - first], np.float32(number)) for number, first in enumerate(firsts)]
+
 
 def make_table(case: Case, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """The table of a case: each row its own, the same in every process, at the speed of memory."""
-    block = np.random.default_rng(SEED).random((min(case.rows, 1 << 16), case.dim), np.float32)
     table = np.empty((case.rows, case.dim), np.float32) if out is None else out
-    for number, first in enumerate(range(0, case.rows, len(block))):
-        rows = table[first : first + len(block)]
-        np.add(block[: len(rows)], np.float32(number), out=rows)
+
+    def fill(part: tuple[int, NDArray[np.float32], np.float32]) -> None:
+        first, block, more = part
+        np.add(block, more, out=table[first : first + len(block)])
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # pages are made as they are written to
+        list(threads.map(fill, table_parts(case)))
     return table
 
 
+def check_rows(case: Case, rows: NDArray[np.float32], ids: NDArray[np.int64], step: int = 1) -> None:
+    """See that these are the rows of the table at ``ids``, or every so many of them."""
+    expected_shape = (*ids.shape, case.dim)
+    if (rows.shape, rows.dtype) != (expected_shape, np.float32):
+        raise AssertionError(f"the answer is {rows.dtype} of {rows.shape}, not float32 of {expected_shape}")
+    flat, ids = rows.reshape(-1, case.dim)[::step], ids.reshape(-1)[::step]
+    for first in range(0, len(ids), 4096):  # some at a time, so that they stay in a cache
+        part = slice(first, first + 4096)
+        if not np.array_equal(flat[part], _computed(case, ids[part])):
+            raise AssertionError(f"wrong rows among ids {first * step} to {(first + 4096) * step}")
+
+
+def check_sums(
+    case: Case, result: NDArray[np.float32], ids: NDArray[np.int64], updates: NDArray[np.float32], onto: int
+) -> None:
+    """See that ``result`` has the sums of ``updates`` at ``ids``, added ``onto`` times the table (1 or 0)."""
+    touched, segments = np.unique(ids, return_inverse=True)
+    sums = np.zeros((len(touched), case.dim))
+    np.add.at(sums, segments, updates)
+    np.testing.assert_allclose(result[touched], onto * _computed(case, touched) + sums, rtol=1e-4)
+    others = np.setdiff1d((touched + 1) % case.rows, touched)  # their neighbours that nothing was added to
+    if not np.array_equal(result[others], onto * _computed(case, others)):
+        raise AssertionError("rows were changed that no id names")
+
+
+@functools.lru_cache(maxsize=2)
 def make_ids(case: Case) -> list[NDArray[np.int64]]:
     """The sets of ids of a case. Under Zipf the popular rows lie scattered, as those of hashed ids do."""
     rng = np.random.default_rng([SEED, case.rows, case.id_count])
     if not case.zipf:
         return [rng.integers(case.rows, size=case.ids) for _ in range(ID_SETS)]
-    shares = np.cumsum(np.arange(1, case.rows + 1) ** -case.zipf)
+    shares = np.cumsum(np.arange(1, case.rows + 1, dtype=np.float64) ** -case.zipf)
     ranks = (np.searchsorted(shares, rng.random(case.ids) * shares[-1]) for _ in range(ID_SETS))
     return [rank * 2_654_435_761 % case.rows for rank in ranks]  # a prime, so no two ranks share a row
 

@@ -2,40 +2,63 @@
 
     @side("name in the report", needs=["its_package"])
     def its_lookup(data):
-        return Side(lambda ids: its_package.take(data.table, ids))
+        table = data.shared("table", lambda: its_package.array(data.table))
+        return Side(lambda ids: its_package.take(table, ids))
 
-It runs in a process of its own, so it may set whatever it needs. Every side uses `data.threads` threads.
+A library has a process of its own, which runs all its sides, one after the other, so it may set whatever it
+needs. Every side uses `data.threads` threads.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.util
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, make_table, make_updates, table_parts
 
 OURS = "fastembed"
 LIMIT = "the limit"
-ONE_THREAD = "fastembed, one thread"
 
 
-class Data(NamedTuple):
+@dataclass
+class Data:
     """What a side is made of."""
 
     case: Case
-    table: NDArray[np.float32]
-    updates: NDArray[np.float32] | None  # for what adds up
     threads: int
+    kept: dict[str, Any]  # by the process, as long as cases have the same table
+    memory: Callable[[Case], NDArray[np.float32] | None]  # where the table is to lie
+
+    def shared(self, name: str, make: Callable[[], Any]) -> Any:
+        """What all sides of a library make of one table, made once."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    @property
+    def table(self) -> NDArray[np.float32]:
+        return self.shared("table", lambda: make_table(self.case, self.memory(self.case)))
+
+    @functools.cached_property
+    def updates(self) -> NDArray[np.float32]:
+        """What is added, by the cases that add."""
+        return make_updates(self.case)
 
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass
@@ -48,6 +71,8 @@ class Side:
     array: Callable[[Any], Any] | None = _as_it_is
     adds_to_table: bool = False  # the result is the table, changed in place
     computed_seconds: float = 0.0  # per call, besides the time it takes: only the limit has some
+    prepare: Callable[[], None] = _nothing  # before each timed run of calls
+    loop: Callable[[Iterator[Any]], None] | None = None  # calls, written out where `call` would add to them
 
 
 @dataclass
@@ -59,6 +84,11 @@ class Entry:
     is_peer: bool
     smallest: int  # bytes of a batch
     factories: dict[str, Callable[[Data], Side]] = field(default_factory=dict)  # by the kind of case
+
+    @property
+    def home(self) -> str:
+        """Whose process runs it."""
+        return (self.needs or ["numpy"])[-1] if self.is_peer else OURS
 
     def missing(self) -> list[str]:
         """The packages that are not installed."""
@@ -89,26 +119,36 @@ def side(
     return put
 
 
-# --- Ours ---
+# --- Ours. Its process keeps what it has loaded, for all peers. ---
+
+
+def _embedding(data: Data, **options: Any) -> Any:
+    import fastembed
+
+    case = data.case
+    layer = fastembed.layers.Embedding(case.rows, case.dim, embeddings_initializer="zeros", **options)
+    layer.build(None)
+    for first, block, more in table_parts(
+        case
+    ):  # no second table, whose pages would take as long as this one's
+        fastembed.ops.scatter_add(layer.embeddings, np.arange(first, first + len(block)), block + more)
+    return layer
 
 
 @side(OURS, is_peer=False)
 def our_layer(data: Data) -> Side:
-    import fastembed
-
-    fastembed.set_num_threads(data.threads)
-    return Side(fastembed.layers.Embedding(data.case.rows, data.case.dim, weights=[data.table]))
+    return Side(data.shared("layer", lambda: _embedding(data)))
 
 
 @side(OURS, kinds=("add",), is_peer=False)
 def our_addition(data: Data) -> Side:
     import fastembed
 
-    fastembed.set_num_threads(data.threads)
-    table = fastembed.Variable(data.table)
-    updates = data.updates
+    table, updates = fastembed.Variable(make_table(data.case)), data.updates
     return Side(
-        lambda ids: fastembed.ops.scatter_add(table, ids, updates), array=np.asarray, adds_to_table=True
+        lambda ids: fastembed.ops.scatter_add(table, ids, updates),
+        array=np.asarray,
+        adds_to_table=True,
     )
 
 
@@ -116,7 +156,6 @@ def our_addition(data: Data) -> Side:
 def our_gradient(data: Data) -> Side:
     import fastembed
 
-    fastembed.set_num_threads(data.threads)
     rows, updates = data.case.rows, data.updates
     return Side(
         lambda ids: fastembed.ops.embedding_gradient(ids, updates, rows),
@@ -124,16 +163,61 @@ def our_gradient(data: Data) -> Side:
     )
 
 
-@side(ONE_THREAD, is_peer=False, smallest=1_000_000)
-def our_layer_on_one_thread(data: Data) -> Side:
-    return our_layer(data._replace(threads=1))
-
-
 @side(LIMIT, is_peer=False, smallest=1_000_000)
 def the_limit(data: Data) -> Side:
+    """In our process, because it reads the very memory that our layer reads."""
     from benchmarks.limit import limit_of  # which needs this module
 
-    return limit_of(data)
+    return limit_of(data, np.asarray(our_layer(data).call.embeddings))
+
+
+# Calls of one id that take more than ids. The loops are what a user writes: a call of another function
+# around each would be a tenth of the time.
+
+SMALL_GOALS = {
+    "training=False": 0.35e-6,
+    "training=True": 0.35e-6,
+    "mask_zero=True": 0.35e-6,
+    "a list": 0.6e-6,
+}
+
+
+@side("training=False", kinds=("small",), is_peer=False)
+def not_training(data: Data) -> Side:
+    layer = data.shared("layer", lambda: _embedding(data))
+
+    def loop(turns: Iterator[Any]) -> None:
+        for ids in turns:
+            layer(ids, training=False)
+
+    return Side(lambda ids: layer(ids, training=False), loop=loop)
+
+
+@side("training=True", kinds=("small",), is_peer=False)
+def training(data: Data) -> Side:
+    layer: Any = None
+
+    def prepare() -> None:  # a new layer: each call leaves something for `backward`, and nobody calls that
+        nonlocal layer
+        layer = _embedding(data)
+
+    def loop(turns: Iterator[Any]) -> None:
+        embedding = layer
+        for ids in turns:
+            embedding(ids, training=True)
+
+    prepare()
+    return Side(lambda ids: layer(ids, training=True), prepare=prepare, loop=loop)
+
+
+@side("mask_zero=True", kinds=("small",), is_peer=False)
+def with_mask(data: Data) -> Side:
+    return Side(_embedding(data, mask_zero=True))
+
+
+@side("a list", kinds=("small",), is_peer=False)
+def of_a_list(data: Data) -> Side:
+    return Side(data.shared("layer", lambda: _embedding(data)), ids=np.ndarray.tolist)
 
 
 # --- NumPy ---
@@ -240,7 +324,7 @@ def _view(tensor: Any) -> NDArray[Any]:
 @side("tf.gather", ["tensorflow"])
 def tf_gather(data: Data) -> Side:
     tf = _tensorflow(data.threads)
-    table = tf.constant(data.table)
+    table = data.shared("tensor", lambda: tf.constant(data.table))
     return Side(lambda ids: tf.gather(table, ids), ids=tf.constant, array=_view)
 
 
@@ -248,7 +332,7 @@ def tf_gather(data: Data) -> Side:
 def tf_segment_sum(data: Data) -> Side:
     """After tf.unique: the rows that are touched and their sums. These are added to no table."""
     tf = _tensorflow(data.threads)
-    updates, shape = tf.constant(data.updates), data.table.shape
+    updates, shape = tf.constant(data.updates), (data.case.rows, data.case.dim)
 
     def call(ids: Any) -> Any:
         rows, segments = tf.unique(ids)
@@ -262,27 +346,36 @@ def tf_segment_sum(data: Data) -> Side:
     return Side(call, ids=tf.constant, array=dense)
 
 
-def _keras_layer(backend: str, data: Data) -> Any:
+def _keras_layer(backend: str, data: Data, table: Any) -> Any:
     os.environ["KERAS_BACKEND"] = backend
     import keras
 
-    layer = keras.layers.Embedding(data.case.rows, data.case.dim, embeddings_initializer="zeros")
-    layer.build()
-    layer.embeddings.assign(data.table)
-    return layer
+    def make() -> Any:
+        def initializer(
+            shape: Any, dtype: Any = None
+        ) -> Any:  # rather than zeros, which `assign` would replace
+            return table
+
+        layer = keras.layers.Embedding(data.case.rows, data.case.dim, embeddings_initializer=initializer)
+        layer.build()
+        return layer
+
+    return data.shared("Keras", make)
 
 
 @side("Keras on TensorFlow", ["keras", "tensorflow"])
 def keras_on_tensorflow(data: Data) -> Side:
     tf = _tensorflow(data.threads)
-    return Side(_keras_layer("tensorflow", data), ids=tf.constant, array=_view)
+    table = data.shared("tensor", lambda: tf.constant(data.table))
+    return Side(_keras_layer("tensorflow", data, table), ids=tf.constant, array=_view)
 
 
 @side("Keras on JAX", ["keras", "jax"])
 def keras_on_jax(data: Data) -> Side:
     import jax
 
-    layer = _keras_layer("jax", data)
+    table = data.shared("tensor", lambda: jax.numpy.asarray(data.table))
+    layer = _keras_layer("jax", data, table)
     return Side(lambda ids: layer(ids).block_until_ready(), ids=jax.numpy.asarray, array=np.asarray)
 
 
@@ -293,7 +386,7 @@ def keras_on_jax(data: Data) -> Side:
 def jax_take(data: Data) -> Side:
     import jax
 
-    table = jax.numpy.asarray(data.table)
+    table = data.shared("tensor", lambda: jax.numpy.asarray(data.table))
     take = jax.jit(lambda table, ids: jax.numpy.take(table, ids, axis=0))
     return Side(lambda ids: take(table, ids).block_until_ready(), ids=jax.numpy.asarray, array=np.asarray)
 
@@ -316,7 +409,9 @@ def jax_at_add(data: Data) -> Side:
 
 # --- ONNX Runtime ---
 
-_ONNX_LARGEST = 2**31  # of a model file; a larger table is fed as an input
+# A larger table is fed as an input, which Gather reads as well: a model cannot hold 2 GB, and one of 1 GB
+# takes ten seconds to make.
+_ONNX_LARGEST = 2**29
 
 
 @side("ONNX Runtime Gather", ["onnxruntime", "onnx"])
@@ -342,7 +437,7 @@ def onnx_gather(data: Data) -> Side:
     options.intra_op_num_threads = data.threads
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     value = onnxruntime.OrtValue.ortvalue_from_numpy
-    fed = {} if inside else {"table": value(data.table)}
+    fed = {} if inside else {"table": data.shared("tensor", lambda: value(data.table))}
 
     def view(result: Any) -> NDArray[np.float32]:  # .numpy() would copy
         numbers = ctypes.POINTER(ctypes.c_float).from_buffer(ctypes.c_void_p(result[0].data_ptr()))

@@ -1,4 +1,4 @@
-"""The process of one side: it makes its table, checks its answers, and runs a round when it is told to."""
+"""A process that runs sides: it makes tables, checks answers, and runs a round when it is told to."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.cases import CASES, make_ids, make_table, make_updates
-from benchmarks.sides import SIDES, Data, Side
+from benchmarks.cases import CASES, Case, check_rows, check_sums, make_ids
+from benchmarks.sides import OURS, SIDES, Data, Side
 
-LONG_CALL = 5e-3  # a call that takes longer needs one call to warm up, not each set of ids once
+LONG_CALL = (
+    5e-3  # what wakes threads and fills caches for such a call is lost in its time: it needs no warming
+)
+SAMPLED = 16
+LARGE_TABLE = 32 << 20  # malloc takes memory for those from the system, and gives it back
 
 
-def serve(pipe: Connection, name: str, cpus: list[int], log: str) -> None:
+def serve(pipe: Connection, home: str, cpus: list[int], log: str) -> None:
     """Do what the driver asks, until it hangs up."""
     with open(log, "w") as file:
         os.dup2(file.fileno(), 2)
     os.sched_setaffinity(0, cpus)
-    bench = Bench(name, len(cpus))
+    bench = Bench(home, len(cpus))
     while True:
         try:
             method, arguments = pipe.recv()
@@ -36,73 +41,111 @@ def serve(pipe: Connection, name: str, cpus: list[int], log: str) -> None:
             pipe.send((None, f"{type(error).__name__}: {text:.200}"))
 
 
+class Loaded:
+    """A side of one case, ready to be measured."""
+
+    def __init__(self, side: Side, id_sets: list[Any]) -> None:
+        self.side, self.turns = side, cycle(id_sets)
+        self.calls: dict[str, tuple[int, float]] = {}  # how many a round has, and the seconds of one
+
+
 class Bench:
-    """One side, and the case that it has loaded."""
+    """What a process has loaded: ours everything, that of a peer the side which is measured."""
 
-    def __init__(self, name: str, threads: int) -> None:
-        self.entry, self.threads = SIDES[name], threads
-        self.side: Side
-        self.turns: Iterator[Any]
-        self.calls: dict[str, int] = {}  # of a round, by how it is measured
+    def __init__(self, home: str, threads: int) -> None:
+        self.keeps_all, self.threads = home == OURS, threads
+        if home == OURS:
+            self.use_threads(threads)
+        self.loaded: dict[tuple[str, Case], Loaded] = {}
+        self.frozen = False
+        self.kept: dict[Any, dict[str, Any]] = {}  # what is shared by the sides of one table
+        # Memory of the tables of a peer, one after the other: the pages of a fresh 2.5 GB cost seconds.
+        self.memory = np.empty(0, np.float32)
 
-    def load(self, name: str) -> None:
+    def use_threads(self, number: int) -> None:
+        """Of ours: how many threads the next calls use."""
+        import fastembed
+
+        fastembed.set_num_threads(number)
+
+    def load(self, name: str, case: Case) -> None:
         """Make table and ids of a case, and the side of them; see that its answers are right."""
-        self.drop()
-        case = CASES[name]
-        table, id_sets = make_table(case), make_ids(case)
-        updates = None if case.kind == "lookup" else make_updates(case)
-        rows = [np.take(table, ids, axis=0) for ids in id_sets] if updates is None else []
-        start = None if updates is None else table.copy()
-        side = self.entry.factories[case.kind](Data(case, table, updates, self.threads))
-        del table  # a side that has a copy of its own needs it no more
+        if (name, case) in self.loaded:
+            return
+        # Whatever adds to a table needs one of its own.
+        key = (case.rows, case.dim) if case.kind in ("lookup", "small") else (name, case)
+        if not self.keeps_all:
+            self.loaded.clear()
+            self.kept = {key: self.kept.get(key, {})}
+        kept = self.kept.setdefault(key, {}) if case.kind != "add" else {}
+        if case.table_bytes >= LARGE_TABLE:
+            gc.collect()  # what the side before held, in cycles too
+        data, id_sets = Data(case, self.threads, kept, self._memory_of), make_ids(case)
+        side = SIDES[name].factories[case.kind](data)
         native = [side.ids(ids) for ids in id_sets]
-        if updates is None:
-            for ids, expected in zip(native, rows):
-                if side.array is not None:
-                    np.testing.assert_array_equal(side.array(side.call(ids)), expected, strict=True)
-        else:
-            expected = start if side.adds_to_table else np.zeros_like(start)
-            np.add.at(expected, id_sets[0], updates)
-            np.testing.assert_allclose(side.array(side.call(native[0])), expected, rtol=1e-4)
-        self.side, self.turns = side, cycle(native)
-        gc.collect()
-        gc.disable()
+        if side.array is not None:
+            side.prepare()
+            if case.kind in ("lookup", "small"):
+                for number, (ids, its) in enumerate(zip(id_sets, native)):
+                    step = SAMPLED if number else 1  # all of the first set, some of the others
+                    check_rows(case, side.array(side.call(its)), ids, step)
+            else:
+                result = side.array(side.call(native[0]))
+                check_sums(case, result, id_sets[0], data.updates, onto=int(side.adds_to_table))
+        if not self.frozen:
+            gc.disable()
+            gc.freeze()  # what libraries hold for good: walking it takes some of them a quarter of a second
+            self.frozen = True
+        self.loaded[name, case] = Loaded(side, native)
 
-    def drop(self) -> None:
-        """Free what a case holds."""
-        self.__dict__.pop("side", None)
-        self.__dict__.pop("turns", None)
-        self.calls = {}
-        gc.enable()
-        gc.collect()
+    def _memory_of(self, case: Case) -> NDArray[np.float32] | None:
+        if self.keeps_all or case.table_bytes < LARGE_TABLE:
+            return None
+        if not self.memory.size:  # pages are there when they are written to
+            self.memory = np.empty(max(each.rows * each.dim for each in CASES.values()), np.float32)
+        return self.memory[: case.rows * case.dim].reshape(case.rows, case.dim)
 
-    def round(self, how: str, seconds: float) -> float:
-        """Seconds a call, over calls that together take about ``seconds``."""
-        if how not in self.calls:
-            self.calls[how] = self._calls_within(how, seconds)
-        calls = self.calls[how]
-        HOW[how](self.side, islice(self.turns, 1 if seconds / calls > LONG_CALL else 4))
-        return self._seconds(how, calls) / calls + self.side.computed_seconds
+    def round(self, name: str, case: Case, how: str, seconds: float) -> float:
+        """Seconds a call, over calls that together take about ``seconds``.
 
-    def _seconds(self, how: str, calls: int) -> float:
+        The first round finds out how many those are, and is to be forgotten.
+        """
+        loaded = self.loaded[name, case]
+        loaded.side.prepare()
+        if how not in loaded.calls:
+            loaded.calls[how] = self._calls_within(loaded, how, seconds)
+            return loaded.calls[how][1]
+        calls, each = loaded.calls[how]
+        if each < LONG_CALL:
+            self._seconds(loaded, how, min(calls, 4))
+            loaded.side.prepare()
+        return self._seconds(loaded, how, calls) / calls + loaded.side.computed_seconds
+
+    def _seconds(self, loaded: Loaded, how: str, calls: int) -> float:
+        turns = islice(loaded.turns, calls)
         start = time.perf_counter()
-        HOW[how](self.side, islice(self.turns, calls))
+        if loaded.side.loop is not None:
+            loaded.side.loop(turns)
+        else:
+            HOW[how](loaded.side, turns)
         return time.perf_counter() - start
 
-    def _calls_within(self, how: str, seconds: float) -> int:
+    def _calls_within(self, loaded: Loaded, how: str, seconds: float) -> tuple[int, float]:
         calls = 1
         while True:
-            took = self._seconds(how, calls)
+            took = self._seconds(loaded, how, calls)
             if took > seconds / 4:
-                return max(1, round(calls * seconds / took))
+                return max(1, round(calls * seconds / took)), took / calls
             calls *= 4
 
-    def latencies(self, seconds: float) -> list[int]:
+    def latencies(self, name: str, case: Case, seconds: float) -> list[int]:
         """Nanoseconds of each of many calls, with what it costs to read the clock."""
-        call, clock, times = self.side.call, time.perf_counter_ns, []
+        loaded = self.loaded[name, case]
+        loaded.side.prepare()
+        call, clock, times = loaded.side.call, time.perf_counter_ns, []
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
-            for ids in islice(self.turns, 20):
+            for ids in islice(loaded.turns, 20):
                 start = clock()
                 call(ids)
                 times.append(clock() - start)

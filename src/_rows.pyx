@@ -61,6 +61,10 @@ cdef extern from "rows.h" nogil:
         fe_add sum_float32
         fe_add sum_float64
     const fe_rows* fe_best_rows(const char* limit)
+    enum: FE_LINE
+
+cdef extern from "team.h" nogil:
+    int64_t fe_now_ns()
 
 cdef extern from "additions.h" nogil:
     ctypedef struct fe_entry:
@@ -106,8 +110,12 @@ cnp.import_array()
 cdef enum:
     # Ids are read, checked and used in blocks of 2 KiB, well inside the first-level cache.
     BLOCK = 256
-    # Longer lookups look for signals (Ctrl-C) after this many bytes of output: 64 MiB take 10 to 30 ms.
-    SIGNAL_BYTES = 64 * 1024 * 1024
+    # Long lookups look at the clock after so many bytes of output or so many ids: 16 MiB of fresh memory take
+    # 25 ms to fault in, and 4 million ids of short rows as long to follow into memory. They ask Python for
+    # signals (Ctrl-C) when so many nanoseconds are over: not after every step, because that needs the GIL.
+    STEP_BYTES = 16 * 1024 * 1024
+    STEP_IDS = 4 * 1024 * 1024
+    SIGNAL_NS = 20 * 1000 * 1000
     # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
     # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
     GIL_BYTES = 128 * 1024
@@ -164,6 +172,22 @@ cdef struct Ids:
     fe_load load
 
 
+cdef cnp.ndarray _contiguous(cnp.ndarray ids):
+    """A copy in C order; made in steps where it takes long, with a look for signals after each."""
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(ids), start, step
+    cdef int axis
+    if size <= STEP_IDS:
+        return cnp.PyArray_NewCopy(ids, cnp.NPY_CORDER)
+    copy = np.empty((<object>ids).shape, (<object>ids).dtype)
+    axis = int(np.argmax((<object>ids).shape))
+    step = max(<Py_ssize_t>1, STEP_IDS // (size // cnp.PyArray_DIM(ids, axis)))
+    to, of = np.moveaxis(copy, axis, 0), np.moveaxis(ids, axis, 0)
+    for start in range(0, cnp.PyArray_DIM(ids, axis), step):
+        to[start : start + step] = of[start : start + step]
+        PyErr_CheckSignals()
+    return copy
+
+
 cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
     """Fill ``view``; return the array whose memory it shows: ``ids``, or a copy that can be walked."""
     cdef int kind = cnp.PyArray_TYPE(ids)
@@ -171,7 +195,7 @@ cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
     if not cnp.NPY_BOOL <= kind <= cnp.NPY_ULONGLONG:
         raise TypeError(f"ids must be integers, got an array of dtype {ids.dtype}")
     if not PyArray_ISALIGNED(ids) or not (PyArray_IS_C_CONTIGUOUS(ids) or cnp.PyArray_NDIM(ids) == 1):
-        ids = cnp.PyArray_NewCopy(ids, cnp.NPY_CORDER)
+        ids = _contiguous(ids)
     view.data = <const char*>cnp.PyArray_DATA(ids)
     view.n = cnp.PyArray_SIZE(ids)
     view.stride = cnp.PyArray_STRIDE(ids, 0) if cnp.PyArray_NDIM(ids) == 1 else cnp.PyArray_ITEMSIZE(ids)
@@ -257,37 +281,103 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
         memmove(block, block + n, known * sizeof(uint64_t))
 
 
+cdef void _take_for_a_while(Lookup* job, Team team, Py_ssize_t step, Outside* first) noexcept nogil:
+    """Go on with the lookup, in steps, until it is done, an id is outside, or Python may have a signal."""
+    cdef:
+        int64_t end = fe_now_ns() + SIGNAL_NS
+        Py_ssize_t part
+    while job.start < job.ids.n:
+        job.stop = min(job.ids.n, job.start + step)
+        run(_take_part, job, team)
+        for part in range(team.parts):  # parts are in the order of their ids
+            if job.outside[part].position >= 0:
+                first[0] = job.outside[part]
+                return
+        job.start = job.stop
+        if fe_now_ns() >= end:
+            return
+
+
+# A run of columns of one row, on its way.
+cdef struct Piece:
+    fe_take take
+    const char* row
+    char* out
+    Py_ssize_t lines   # of cache, as they are stored
+    Py_ssize_t widths  # out bytes for each stored byte
+
+
+cdef void _take_columns(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    cdef:
+        Piece* piece = <Piece*>state
+        Py_ssize_t start = FE_LINE * _share(piece.lines, part, parts)
+        Py_ssize_t nbytes = FE_LINE * _share(piece.lines, part + 1, parts) - start
+        uint64_t first = 0
+    if nbytes:
+        piece.take(piece.out + piece.widths * start, piece.row + start, nbytes, &first, 1, 1, 0)
+
+
+cdef Outside _take_wide(Lookup* job) except *:
+    """As `_take`, for rows of which one takes long: in runs of columns."""
+    cdef:
+        Rows* table = &job.table
+        fe_take take = table.take if table.take == _rows.widen_bfloat16 else _rows.copy
+        Piece piece
+        Team team = team_for(2 * STEP_BYTES, STEP_BYTES // FE_LINE)
+        Py_ssize_t i, start, rest = table.row_bytes % FE_LINE
+        uint64_t id
+        uint64_t first = 0
+        Outside outside
+    outside.position = -1
+    piece.take, piece.widths = take, table.out_row_bytes // table.row_bytes
+    for i in range(job.ids.n):
+        job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, 1, &id)
+        if _rows.first_outside(&id, 1, table.rows) < 1:
+            outside.position, outside.id = i, id
+            return outside
+        piece.row, piece.out = table.data + id * table.row_bytes, job.out + i * table.out_row_bytes
+        for start in range(0, table.row_bytes - rest, STEP_BYTES):
+            piece.lines = min(<Py_ssize_t>STEP_BYTES, table.row_bytes - rest - start) // FE_LINE
+            with nogil:
+                run(_take_columns, &piece, team)
+            piece.row += STEP_BYTES
+            piece.out += piece.widths * STEP_BYTES
+            PyErr_CheckSignals()
+        start = table.row_bytes - rest
+        if rest:
+            take(
+                job.out + i * table.out_row_bytes + piece.widths * start,
+                table.data + id * table.row_bytes + start, rest, &first, 1, 1, 0,
+            )
+    return outside
+
+
 cdef Outside _take(Lookup* job) except *:
     """Do the whole lookup; return the first id outside the table."""
     cdef:
         # No overflow: the output is there, and rows are at most twice as wide in it as in the table.
-        Py_ssize_t n = job.ids.n, nbytes = n * (job.table.row_bytes + job.table.out_row_bytes), part, step
+        Py_ssize_t n = job.ids.n, nbytes = n * (job.table.row_bytes + job.table.out_row_bytes), step
         Team team = team_for(nbytes, n)
         Outside first
-        Outside* outside
+    if job.table.row_bytes > STEP_BYTES:
+        return _take_wide(job)
     first.position = -1
     job.start, job.stop, job.outside = 0, n, &first
     if team.parts == 1 and nbytes < GIL_BYTES and n < GIL_BYTES:
         run(_take_part, job, team)
         return first
-    outside = <Outside*>malloc(team.parts * sizeof(Outside))
-    if outside is NULL:
+    job.outside = <Outside*>malloc(team.parts * sizeof(Outside))
+    if job.outside is NULL:
         raise MemoryError("no memory for a lookup's bookkeeping")
-    job.outside = outside
-    step = max(team.parts, SIGNAL_BYTES // max(<Py_ssize_t>1, job.table.out_row_bytes))
+    step = STEP_BYTES // max(<Py_ssize_t>1, job.table.out_row_bytes)
+    step = min(<Py_ssize_t>STEP_IDS, max(<Py_ssize_t>1, step))
     try:
         while job.start < n and first.position < 0:
-            job.stop = min(n, job.start + step)
             with nogil:
-                run(_take_part, job, team)
-            for part in range(team.parts):  # parts are in the order of their ids
-                if outside[part].position >= 0:
-                    first = outside[part]
-                    break
-            job.start = job.stop
+                _take_for_a_while(job, team, step, &first)
             PyErr_CheckSignals()
     finally:
-        free(outside)
+        free(job.outside)
     return first
 
 

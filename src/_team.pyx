@@ -15,6 +15,7 @@ cdef extern from "<stdatomic.h>" nogil:
     ctypedef int atomic_int
     int atomic_fetch_add(atomic_int*, int)
     int atomic_load(atomic_int*)
+    bint atomic_compare_exchange_weak(atomic_int*, int* expected, int desired)
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
@@ -114,14 +115,21 @@ def openmp_limit():
 # --- Whether a team is really there ---------------------------------------------------------------
 
 cdef struct Meeting:
-    atomic_int arrived
+    atomic_int here
+    atomic_int most  # that were ever here at the same time
     time_t end
 
 
 cdef void _arrive(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    cdef Meeting* meeting = <Meeting*>state
-    atomic_fetch_add(&meeting.arrived, 1)
-    while atomic_load(&meeting.arrived) < parts and c_time(NULL) < meeting.end:
+    cdef:
+        Meeting* meeting = <Meeting*>state
+        int here = atomic_fetch_add(&meeting.here, 1) + 1, most = atomic_load(&meeting.most)
+    while most < here and not atomic_compare_exchange_weak(&meeting.most, &most, here):
+        pass
+    while atomic_load(&meeting.here) < parts:
+        if c_time(NULL) >= meeting.end:  # gone before this thread takes a second part
+            atomic_fetch_add(&meeting.here, -1)
+            return
         sched_yield()
 
 
@@ -133,21 +141,18 @@ def meet(int n, int seconds=10):
     """
     cdef:
         Meeting meeting
-        int alone = 0
+        bint has_met = False
     if not 1 <= n <= FE_MOST_PARTS:
         raise ValueError(f"from 1 to {FE_MOST_PARTS} threads can meet, got {n}")
-    meeting.arrived = 0
+    meeting.here = meeting.most = 0
     meeting.end = c_time(NULL) + seconds
-    if n == 1:
-        return 1
-    while not alone:
+    while n > 1 and c_time(NULL) <= meeting.end:
         with nogil:
-            alone = fe_try_run(_arrive, &meeting, n, n)
-        if not alone:  # another thread has the team
-            if c_time(NULL) >= meeting.end:
-                return 1
-            time.sleep(0.0001)
-    return min(n, <int>atomic_load(&meeting.arrived))
+            has_met = fe_try_run(_arrive, &meeting, n, n)
+        if has_met:
+            return atomic_load(&meeting.most)
+        time.sleep(0.0001)  # another thread has the team
+    return 1
 
 
 if fe_open_team(_bring_team):

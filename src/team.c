@@ -19,7 +19,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -69,13 +68,6 @@ static inline void pause_core(void)
 #endif
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
-}
-
 static int is_open(void) { return IS_OPEN(atomic_load(&ticket)); }
 static int is_finished(void)
 {
@@ -86,7 +78,7 @@ static int is_finished(void)
  * awaited. */
 static int comes_soon(int (*is_true)(void), int64_t patience)
 {
-    for (int64_t end = now_ns() + patience; now_ns() < end; sched_yield())
+    for (int64_t end = fe_now_ns() + patience; fe_now_ns() < end; sched_yield())
         for (int i = 0; i < LOOKS; ++i) {
             if (is_true())
                 return 1;
@@ -139,10 +131,10 @@ static void *lead(void *nothing)
     (void)nothing;
     int64_t patience = PATIENCE_NS;
     for (;;) {
-        int64_t since = now_ns();
+        int64_t since = fe_now_ns();
         while (!comes_soon(is_open, patience))
             sleep_until(is_open, &leader_sleeps, &work);
-        int64_t gap = now_ns() - since;
+        int64_t gap = fe_now_ns() - since;
         patience = gap < SOON_NS && 2 * gap > PATIENCE_NS ? 2 * gap : PATIENCE_NS;
         uint32_t number = NUMBER(atomic_load_explicit(&ticket, memory_order_acquire));
         int others = atomic_load_explicit(&threads, memory_order_relaxed) - 1;

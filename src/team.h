@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #ifdef _OPENMP
   #include <omp.h>
@@ -34,3 +35,11 @@ int fe_last_team(void);
 /* Call once. `bring(n, number)` has n threads call fe_help(number), and returns when they have. 0 if all is
  * well. */
 int fe_open_team(void (*bring)(int n, uint32_t number));
+
+/* A clock that only goes forward. */
+static inline int64_t fe_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
+}

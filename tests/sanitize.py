@@ -217,16 +217,12 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="only calls at guard pages: about a minute")
     arguments = parser.parse_args()
-    names = arguments.builds or [build.name for build in ALL]
-    if unknown := set(names) - {build.name for build in ALL}:
+    builds = {build.name: build for build in (QUICK if arguments.quick else ALL)}
+    names = arguments.builds or list(builds)
+    if unknown := set(names) - set(builds):
         parser.error(f"no such build: {', '.join(sorted(unknown))}")
     BUILD.mkdir(exist_ok=True)
-    goals = [
-        goal
-        for build in (QUICK if arguments.quick else ALL)
-        if build.name in names
-        for goal in goals_of(build)
-    ]
+    goals = [goal for name in names for goal in goals_of(builds[name])]
     print(table(goals))
     return any(goal.holds is False for goal in goals)
 
