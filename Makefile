@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src -name '*.[chp]*')
 PYTEST := pytest -c pyproject.toml
 
-.PHONY: demo test test-main test-serial test-numpy1 check bench stress debug dist clean
+.PHONY: demo test test-main test-serial test-numpy1 check bench stress debug sanitize dist clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo  ## Build, and do the main job on real input: seconds
@@ -54,9 +54,10 @@ stress: .venv/.test  ## What is promised about threads in real processes: goal, 
 	FASTEMBED_OTHER_BUILD=build/other PYTHONPATH=tests .venv/bin/python -m stress
 
 debug: .venv/.test  ## The suite on an unoptimised build with bounds checks (slow)
-	rm -rf build/debug
-	FASTEMBED_DEBUG=1 .venv/bin/pip install --quiet --no-deps --target build/debug .
-	cd build && PYTHONPATH=debug ../.venv/bin/$(INSTALLED)
+	.venv/bin/python tests/sanitize.py debug
+
+sanitize: .venv/.test  ## The kernels under the compiler's sanitizers, and debug: minutes; QUICK=1 for a short form
+	.venv/bin/python tests/sanitize.py $(if $(QUICK),--quick)
 
 dist: .venv/.test $(SOURCES)  ## The sdist, and the wheel that pip builds of it
 	rm -rf dist

@@ -1,7 +1,9 @@
 """The compiled part; everything else is in pyproject.toml.
 
 Environment: FASTEMBED_OPENMP=0 builds without OpenMP (everything then runs serially);
-FASTEMBED_DEBUG=1 builds unoptimised with bounds checks and assertions.
+FASTEMBED_DEBUG=1 builds unoptimised with bounds checks and assertions;
+FASTEMBED_SANITIZE=address,undefined (or thread, or what else -fsanitize takes) builds for these sanitizers.
+Both get a module of deliberate faults (tests/sanitize.py), which no wheel for users holds.
 """
 
 import os
@@ -16,11 +18,18 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("FASTEMBED_DEBUG", "0") == "1"
+SANITIZE = os.environ.get("FASTEMBED_SANITIZE", "")
 
 # No looser float flags than these: the same bits for every thread count and instruction set need
 # -ffp-contract=off (gcc would put fused multiply-adds into the AVX builds only).
 FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
-FLAGS += ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0"]
+if DEBUG:
+    FLAGS += ["-O0", "-g", "-UNDEBUG"]
+elif SANITIZE:
+    # Python's own flags hold -fwrapv, with which signed overflow is defined and would not be reported.
+    FLAGS += ["-O1", "-g", f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-fno-wrapv"]
+else:
+    FLAGS += ["-O3", "-g0"]
 
 
 def compiles_openmp() -> bool:
@@ -53,19 +62,23 @@ OPENMP = ["-fopenmp"] if compiles_openmp() else []
 
 # Changed flags and directives do not trigger a rebuild: each kind of build has its own folder, and what
 # is there is built anew.
-BUILD = f"build/{'debug' if DEBUG else 'release'}{'' if OPENMP else '-serial'}"
+KIND = "debug" if DEBUG else SANITIZE.replace(",", "-") or "release"
+BUILD = f"build/{KIND}{'' if OPENMP else '-serial'}"
 
 
-def extension(name: str, *sources: str, openmp: bool = False) -> Extension:
+def extension(module: str, *sources: str, openmp: bool = False, folder: str = "src") -> Extension:
     flags = OPENMP if openmp else []
+    link = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
+    if not (DEBUG or SANITIZE or sys.platform == "darwin"):
+        link = ["-Wl,--strip-all"]
     return Extension(
-        f"fastembed.{name}",
-        [f"src/{name}.pyx", *sources],
+        module,
+        [f"{folder}/{module.rpartition('.')[2]}.pyx", *sources],
         include_dirs=["src", np.get_include()],
         depends=[str(path) for path in sorted(Path("src").rglob("*.[hp]*")) if path.suffix in (".h", ".pxd")],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS + flags,
-        extra_link_args=flags + ([] if DEBUG or sys.platform == "darwin" else ["-Wl,--strip-all"]),
+        extra_link_args=flags + link,
     )
 
 
@@ -73,9 +86,10 @@ setup(
     options={"build": {"build_base": BUILD}, "build_ext": {"force": True}},
     ext_modules=cythonize(
         [
-            extension("_memory"),
-            extension("_team", "src/team.c", openmp=True),
-            extension("_rows", *(f"src/rows_{isa}.c" for isa in ("baseline", "avx2", "avx512"))),
+            extension("fastembed._memory"),
+            extension("fastembed._team", "src/team.c", openmp=True),
+            extension("fastembed._rows", *(f"src/rows_{isa}.c" for isa in ("baseline", "avx2", "avx512"))),
+            *([extension("faults", folder="tests/safety")] if DEBUG or SANITIZE else []),
         ],
         include_path=["src"],
         build_dir=f"{BUILD}/cython",

@@ -477,14 +477,22 @@ cdef cnp.ndarray _new_output(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray
     return new_output(row_dtype, ids_ndim + row_ndim, dims)
 
 
-cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexcept:
-    """Whether an array has the shape of the ids followed by that of a row."""
-    cdef int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(array) - 1, axis
-    if cnp.PyArray_NDIM(out) != ids_ndim + row_ndim:
+cdef bint _begins_with(cnp.ndarray out, cnp.ndarray ids) noexcept:
+    """Whether the shape of an array begins with that of the ids."""
+    cdef int ids_ndim = cnp.PyArray_NDIM(ids), axis
+    if cnp.PyArray_NDIM(out) < ids_ndim:
         return False
     for axis in range(ids_ndim):
         if cnp.PyArray_DIM(out, axis) != cnp.PyArray_DIM(ids, axis):
             return False
+    return True
+
+
+cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexcept:
+    """Whether an array has the shape of the ids followed by that of a row."""
+    cdef int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(array) - 1, axis
+    if cnp.PyArray_NDIM(out) != ids_ndim + row_ndim or not _begins_with(out, ids):
+        return False
     for axis in range(row_ndim):
         if cnp.PyArray_DIM(out, ids_ndim + axis) != cnp.PyArray_DIM(array, axis + 1):
             return False
@@ -529,12 +537,12 @@ def gather(array, ids, out=None):
     """Rows of an ndarray at ``ids``: as `Table.gather`, without making a table."""
     cdef:
         Ids view
-        cnp.ndarray _opened
+        cnp.ndarray opened
     _check_arrays(ids, out)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
-    _opened = _open_ids(ids, &view)
-    return _look_up(_rows_of(array, False), array, array.dtype, view, ids, out)
+    opened = _open_ids(ids, &view)
+    return _look_up(_rows_of(array, False), array, array.dtype, view, opened, out)
 
 
 @cython.auto_pickle(False)
@@ -559,7 +567,7 @@ cdef class Table:
         If it has no axis of rows or is not C-contiguous.
     """
     cdef:
-        readonly cnp.ndarray array          # the rows as they are stored
+        cnp.ndarray held                    # the rows as they are stored, in an array that nobody else has
         readonly cnp.dtype row_dtype        # of the rows that a lookup returns
         const unsigned char[:, ::1] stored  # (rows, row_bytes): acquired once, keeps the memory exported
         Rows table                          # the same for the loops
@@ -575,25 +583,33 @@ cdef class Table:
             raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
         self._open(array, widen, array.flags.writeable if writable is None else writable)
 
+    @cython.initializedcheck(False)  # there is no old memory the first time
     cdef _open(self, cnp.ndarray array, bint widen, bint writable):
         cdef:
-            Rows table = _rows_of(array, widen)
+            # A plain array of our own: one that others hold can be given another shape at any time, and a
+            # subclass may say anything of itself.
+            cnp.ndarray held = np.ndarray.view(array, np.ndarray), _old_held = self.held
+            Rows table = _rows_of(held, widen)
             const unsigned char[:, ::1] stored, _old_stored = self.stored
-            cnp.ndarray _old_array = self.array
-            cnp.dtype row_dtype = np.dtype(np.float32) if widen else array.dtype
-        flat = (<object>array).reshape(-1).view(np.uint8) if table.row_bytes else np.empty(0, np.uint8)
+            cnp.dtype row_dtype = np.dtype(np.float32) if widen else held.dtype
+        flat = (<object>held).reshape(-1).view(np.uint8) if table.row_bytes else np.empty(0, np.uint8)
         stored = flat.reshape(table.rows, table.row_bytes)
         # From here to the end nothing can fail or let go of the GIL (the old memory is released after it),
         # so a lookup from another thread sees the old table or the new one and nothing in between.
         if table.rows and table.row_bytes:
             table.data = <const char*>&stored[0, 0]
-        self.stored, self.array, self.row_dtype = stored, array, row_dtype
+        self.stored, self.held, self.row_dtype = stored, held, row_dtype
         self.table, self.widen, self.writable = table, widen, writable
+
+    @property
+    def array(self):
+        """The rows as they are stored: a view of the memory."""
+        return (<object>self.held).view()
 
     @property
     def shape(self):
         """Shape of all rows together: (rows, ...)."""
-        return (<object>self.array).shape
+        return (<object>self.held).shape
 
     def __len__(self):
         return self.table.rows
@@ -606,9 +622,9 @@ cdef class Table:
 
         Lookups that run meanwhile finish on the old memory: each row is wholly old or wholly new.
         """
-        if not isinstance(array, np.ndarray) or array.shape != self.shape or array.dtype != self.array.dtype:
+        if not isinstance(array, np.ndarray) or array.shape != self.shape or array.dtype != self.held.dtype:
             raise ValueError(
-                f"a table of shape {self.shape} and dtype {self.array.dtype} cannot take over "
+                f"a table of shape {self.shape} and dtype {self.held.dtype} cannot take over "
                 f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array).__name__)}"
             )
         self._open(array, self.widen, self.writable)
@@ -640,11 +656,12 @@ cdef class Table:
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out):
         cdef:
             Ids view
-            cnp.ndarray _opened = _open_ids(ids, &view)  # may let other threads run: first
+            # May let other threads run, which may do anything to ids: first, and ids are not looked at again.
+            cnp.ndarray opened = _open_ids(ids, &view)
             # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
             Rows table = self.table
-            cnp.ndarray array = self.array
-        return _look_up(table, array, self.row_dtype, view, ids, out)
+            cnp.ndarray array = self.held
+        return _look_up(table, array, self.row_dtype, view, opened, out)
 
     def accumulate(self, ids, values):
         """Add ``values[i]`` to the row ``ids[i]``, in place.
@@ -664,7 +681,7 @@ cdef class Table:
             Before anything is written.
         """
         # The array keeps this memory until the addition is done, whoever swaps it meanwhile.
-        cdef cnp.ndarray array = self.array
+        cdef cnp.ndarray array = self.held
         if not _add_as_is(self.table, array, self.writable, ids, values):
             raise _addition_error(array, ids, values)
 
@@ -683,7 +700,19 @@ cdef bint _addable(values):
 
 cdef bint _add_as_is(Rows table, cnp.ndarray array, bint writable, ids, values) except -1:
     """Add to the rows of ``array``, if ids and values are arrays that need no converting: was it done?"""
-    if not (isinstance(ids, np.ndarray) and _addable(values) and _has_shape(values, ids, array)):
+    cdef:
+        Ids view
+        cnp.ndarray opened
+        fe_additions job
+        Team team
+    if not (isinstance(ids, np.ndarray) and _addable(values)):
+        return False
+    # What may let other threads run comes first: they may do anything to these arrays.
+    opened = _open_ids(ids, &view)
+    if _may_share_memory(values, table.data, table.data + PyArray_NBYTES(array)):
+        values = values.copy()
+    team = team_for(PyArray_NBYTES(values), view.n)
+    if not (_addable(values) and _has_shape(values, opened, array)):
         return False
     if cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(values) or not PyArray_ISNOTSWAPPED(array):
         return False
@@ -691,9 +720,11 @@ cdef bint _add_as_is(Rows table, cnp.ndarray array, bint writable, ids, values) 
         raise ValueError("the table is read-only")
     if not PyArray_ISALIGNED(array):
         raise ValueError("the table is not aligned to its dtype, so nothing can be added to it in place")
-    if _may_share_memory(values, table.data, table.data + PyArray_NBYTES(array)):
-        values = values.copy()
-    _add_in_place(<char*>table.data, table.rows, ids, values)
+    _open_addition(&job, &view, values, table.rows)
+    if view.n and job.row_bytes != <size_t>table.row_bytes:
+        return False
+    job.target = <char*>table.data
+    _add_in_place(&job, team, opened)
     return True
 
 
@@ -722,7 +753,7 @@ def add_as_is(table, ids, values):
         return False
     if isinstance(table, Table):
         held = <Table>table
-        array = held.array
+        array = held.held
         return _add_as_is(held.table, array, held.writable, ids, values)
     if not isinstance(table, np.ndarray):
         return False
@@ -804,40 +835,34 @@ cdef Outside _copy_and_add(fe_additions* job, Team team) noexcept nogil:
     return outside
 
 
-cdef int _add_in_place(char* target, Py_ssize_t rows, cnp.ndarray ids, cnp.ndarray values) except -1:
+cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
     cdef:
-        Ids view
-        cnp.ndarray _opened = _open_ids(ids, &view)
-        fe_additions job
         Outside outside
-        Py_ssize_t nbytes = PyArray_NBYTES(values)
-        Team team = team_for(nbytes, view.n)
+        Py_ssize_t nbytes = job.n * <Py_ssize_t>job.row_bytes
         size_t more = 0
         char* memory
-    _open_addition(&job, &view, values, rows)
-    job.target = target
     job.add = _rows.add_float32 if job.itemsize == 4 else _rows.add_float64
-    job.ahead = _rows_ahead(job.row_bytes, rows * <Py_ssize_t>job.row_bytes)
+    job.ahead = _rows_ahead(job.row_bytes, job.table_rows * <Py_ssize_t>job.row_bytes)
     team.parts = team.threads  # each walks over all ids
     if team.parts > 1:
         job.bits = min(10, _bits(BUNDLES_A_PART * team.parts - 1))
         if 0 < job.row_bytes < CACHE_LINE:
             job.line_bits = _bits(CACHE_LINE // job.row_bytes) - 1
         more = (team.parts * sizeof(Py_ssize_t) + sizeof(uint16_t)) << job.bits
-    memory = _memory_for(&job, team.parts, more)
+    memory = _memory_for(job, team.parts, more)
     if team.parts > 1:
         job.counts = job.outside + team.parts
         job.owners = <uint16_t*>(job.counts + (team.parts << job.bits))
     try:
-        if team.parts == 1 and nbytes < GIL_BYTES and view.n < GIL_BYTES:
-            outside = _copy_and_add(&job, team)
+        if team.parts == 1 and nbytes < GIL_BYTES and job.n < GIL_BYTES:
+            outside = _copy_and_add(job, team)
         else:
             with nogil:
-                outside = _copy_and_add(&job, team)
+                outside = _copy_and_add(job, team)
     finally:
         free(memory)
     if outside.position >= 0:
-        raise _outside_error(outside, ids, rows)
+        raise _outside_error(outside, ids, job.table_rows)
     return 0
 
 
@@ -875,27 +900,34 @@ def sum_rows(ids, values, Py_ssize_t rows):
     """
     cdef:
         Ids view
-        cnp.ndarray _opened, indices, sums
+        cnp.ndarray opened, indices, sums
+        cnp.dtype dtype
         fe_additions job
         Outside outside
         Team team
         Py_ssize_t unique = 0, counts
-        int ids_ndim, axis, key_bits, passes
+        int ids_ndim, row_ndim, axis, key_bits, passes
         cnp.npy_intp dims[MAX_DIMS + 1]
         char* memory
     if rows < 0:
         raise ValueError(f"the number of rows cannot be negative, got {rows}")
     if not isinstance(values, np.ndarray):
         raise TypeError(f"values must be an array, got {type(values).__name__}")
-    if not isinstance(ids, np.ndarray) or not _addable(values) or values.shape[: ids.ndim] != ids.shape:
+    # What may let other threads run comes first, and all that matters of these arrays is noted before they
+    # can run again.
+    if isinstance(ids, np.ndarray):
+        opened = _open_ids(ids, &view)
+        team = team_for(PyArray_NBYTES(values), view.n)
+    if not isinstance(ids, np.ndarray) or not _addable(values) or not _begins_with(values, opened):
         row_shape = values.shape[getattr(ids, "ndim", 0):]
         raise _addition_error(np.empty((0, *row_shape), values.dtype), ids, values)
-    ids_ndim = cnp.PyArray_NDIM(ids)
-    _opened = _open_ids(ids, &view)
-    team = team_for(PyArray_NBYTES(values), view.n)
     _open_addition(&job, &view, values, rows)
+    ids_ndim, dtype = cnp.PyArray_NDIM(opened), values.dtype
+    row_ndim = cnp.PyArray_NDIM(values) - ids_ndim
+    for axis in range(row_ndim):
+        dims[1 + axis] = cnp.PyArray_DIM(values, ids_ndim + axis)
     job.add = _rows.sum_float32 if job.itemsize == 4 else _rows.sum_float64
-    job.ahead = _rows_ahead(job.row_bytes, PyArray_NBYTES(values))
+    job.ahead = _rows_ahead(job.row_bytes, job.n * <Py_ssize_t>job.row_bytes)
     job.threads = team.threads
     key_bits = max(1, _bits(rows - 1))
     passes = (key_bits + 10) // 11 if view.n >= 2048 else (key_bits + 7) // 8
@@ -916,12 +948,10 @@ def sum_rows(ids, values, Py_ssize_t rows):
             if outside.position < 0 and view.n:
                 unique = _sort_rows(&job, team, key_bits)
         if outside.position >= 0:
-            raise _outside_error(outside, ids, rows)
+            raise _outside_error(outside, opened, rows)
         dims[0] = unique
-        for axis in range(ids_ndim, cnp.PyArray_NDIM(values)):
-            dims[1 + axis - ids_ndim] = cnp.PyArray_DIM(values, axis)
         indices = new_output(_int64, 1, dims)
-        sums = new_output(values.dtype, 1 + cnp.PyArray_NDIM(values) - ids_ndim, dims)
+        sums = new_output(dtype, 1 + row_ndim, dims)
         job.indices, job.target = <int64_t*>cnp.PyArray_DATA(indices), <char*>cnp.PyArray_DATA(sums)
         if unique:
             with nogil:

@@ -32,7 +32,7 @@ def main(folder: str) -> int:
             wrong.append(f"{wheel.name} lacks fastembed/{needed}")
     for name in held:
         if Path(name).suffix in {".pyx", ".pxd", ".c", ".h"} or name.startswith(
-            ("tests/", "src/", "benchmarks/")
+            ("tests/", "src/", "benchmarks/", "faults")
         ):
             wrong.append(f"{wheel.name} holds {name}")
     if wheel.stat().st_size > MOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -67,6 +68,23 @@ def test_scatter_add_has_the_bits_of_add_at(addition, threads):
     with fastembed.num_threads(threads):
         assert ops.scatter_add(table, ids, values) is table
     np.testing.assert_array_equal(bits(table), bits(expected))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_denormals_zeros_and_infinities_are_added_like_any_number(dtype):
+    """Nothing is flushed to zero, -0.0 + -0.0 is -0.0, and NaN stays NaN (which one is nowhere promised)."""
+    tiny, least = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).smallest_normal
+    numbers = np.array(
+        [tiny, -tiny, least, least - tiny, -least, 0.0, -0.0, np.inf, -np.inf, np.nan, 1.0], dtype
+    )
+    first, second = (pair.reshape(-1) for pair in np.meshgrid(numbers, numbers))
+    with np.errstate(invalid="ignore"):
+        expected = first + second
+    got = ops.scatter_add(first[None].repeat(2, 0), [1], second[None])
+    number = ~np.isnan(expected)
+    np.testing.assert_array_equal(bits(got[0]), bits(first))
+    np.testing.assert_array_equal(np.isnan(got[1]), ~number)
+    np.testing.assert_array_equal(bits(got[1])[number], bits(expected)[number])
 
 
 # Ids are copied in blocks of 256, collected in blocks of 512, and sorted by 8 bits at a time, many by 11.
@@ -282,6 +300,25 @@ def test_indexed_slices():
         slices + IndexedSlices(np.array([[8.0]]), np.array([0]), (4, 1))
     with pytest.raises(ValueError, match="are not rows of an array"):
         IndexedSlices(np.zeros((2, 3)), np.zeros(1, int), (4, 3))
+
+
+@pytest.mark.parametrize("delay", [0.001, 0.003, 0.01])
+def test_values_given_another_shape_meanwhile_are_added_up_as_they_were(delay):
+    ids, values = np.arange(500_000) % 50, np.ones((500_000, 4, 2))
+    started = threading.Event()
+
+    def reshape():
+        started.wait()
+        time.sleep(delay)  # until the ids are sorted, without the GIL
+        values.shape = (-1, 1)
+
+    reshaper = threading.Thread(target=reshape)
+    reshaper.start()
+    started.set()
+    indices, sums = _rows.sum_rows(ids, values, 50)
+    reshaper.join()
+    np.testing.assert_array_equal(indices, np.arange(50))
+    np.testing.assert_array_equal(sums, np.full((50, 4, 2), 10_000.0), strict=True)
 
 
 def test_ids_changed_meanwhile_never_write_outside_the_table():

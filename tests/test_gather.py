@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import platform
+import subprocess
 import sys
 import threading
 
@@ -349,6 +351,40 @@ def test_an_out_that_lies_about_its_shape_is_not_believed():
         ops.gather(np.eye(5)[:, :2].copy(), [0, 1, 2, 3], out=np.zeros((1, 2)).view(Liar))
 
 
+@pytest.mark.parametrize("shape", [(20, 1), (1, 20), (2, 10)])
+def test_an_array_may_take_another_shape_when_it_is_a_table_already(shape):
+    memory = np.arange(20.0)
+    table = DenseTable(memory.reshape(4, 5))
+    for array in (table.array, table.array.base, memory):
+        array.shape = shape
+        np.testing.assert_array_equal(table.gather(np.array([3])), [[15, 16, 17, 18, 19]])
+        array.dtype = "f4"
+        assert table.shape == (4, 5)
+        table.accumulate(np.array([0]), np.zeros((1, 5)))
+        array.dtype = "f8"
+
+
+def test_ids_that_change_while_they_are_copied_give_as_many_rows_as_the_copy_has():
+    """Ids that are not aligned are copied, which may let others run: here a subclass, else another thread."""
+
+    class Sly(np.ndarray):
+        def __array_finalize__(self, original):
+            if isinstance(original, Sly):
+                original.dtype = "i8"  # half as many
+
+    ids = np.zeros(9, np.uint8)[1:].view("i4").view(Sly)
+    assert DenseTable(np.eye(3)).gather(ids).shape == (2, 3)
+
+
+def test_a_subclass_that_reshapes_to_something_else_is_not_asked():
+    class Liar(np.ndarray):
+        def reshape(self, *shape):
+            return np.zeros(1)
+
+    rows = np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(DenseTable(rows.view(Liar)).gather(np.array([2])), rows[[2]])
+
+
 def test_mapped_memory_may_be_swapped_while_it_is_looked_up():
     """The last reference to a mapping lets go of the GIL while it is unmapped."""
 
@@ -394,3 +430,64 @@ def test_a_table_that_was_never_initialised_is_empty():
 def test_the_table_lives_as_long_as_a_lookup_may_need_it(rng):
     table = DenseTable(rng.random((100, 8)))  # nobody else holds the array
     np.testing.assert_array_equal(table.gather(np.arange(100)), table.array)
+
+
+# --- Special numbers ------------------------------------------------------------------------------
+
+
+# NaN with payloads, quiet and signalling, both infinities and zeros, denormals and what lies beside them.
+SPECIAL = {
+    "f4": [0x7FC00001, 0xFFC12345, 0x7F800001, 0xFF812345, 0x7F800000, 0xFF800000, 0, 1 << 31, 1, 0x807FFFFF,
+           0x800000],
+    "f8": [0x7FF8000000000001, 0xFFF8000012345678, 0x7FF0000000000001, 0xFFF4000000000000, 0x7FF0000000000000,
+           0xFFF0000000000000, 0, 1 << 63, 1, 0x800FFFFFFFFFFFFF, 0x10000000000000],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "bfloat16"])
+@pytest.mark.parametrize("dim", [1, 7, 16, 31])
+@pytest.mark.parametrize("nbytes", [1, 4096, 33 << 20])  # the last is written past the caches
+def test_every_special_number_keeps_its_bits(dtype, dim, nbytes):
+    if dtype in SPECIAL:
+        words = np.array(SPECIAL[dtype], f"u{dtype[1]}")
+    else:
+        words = np.arange(1 << 16, dtype=np.uint16)  # all numbers that there are
+    words = np.resize(words, (-(-words.size // dim), dim))
+    table = DenseTable(words, "bfloat16") if dtype == "bfloat16" else DenseTable(words.view(dtype))
+    expected = words.astype("u4") << 16 if dtype == "bfloat16" else words
+    ids = np.arange(-(-nbytes // (dim * expected.itemsize))) % len(words)
+    np.testing.assert_array_equal(bits(table.gather(ids)), expected[ids])
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the layout of fenv_t on x86-64 Linux"
+)
+def test_how_floats_are_rounded_is_left_alone():
+    """No import and no call sets flush-to-zero, denormals-are-zero or a rounding mode, on any thread."""
+    code = """
+import ctypes, threading, numpy as np
+libm = ctypes.CDLL("libm.so.6")
+def control():  # x87's control word and MXCSR, without the flags that say what has happened
+    env = (ctypes.c_uint32 * 8)()
+    libm.fegetenv(env)
+    return env[0] & 0xFFFF, env[7] & ~0x3F
+before = control()
+from fastembed import Variable, _team, num_threads, ops
+_team.set_serial_bytes(0)
+def work():
+    for threads in (1, 2):
+        with num_threads(threads):
+            for dtype in ("float32", "bfloat16"):
+                ops.gather(Variable(np.ones((99, 33)), dtype=dtype), np.arange(99))
+            ops.scatter_add(np.ones((99, 33)), np.arange(99), 1.0)
+    assert control() == before, (control(), before)
+    tiny = np.float32(1e-45)
+    assert tiny * np.float32(1) == tiny != 0
+work()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(before == control())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("True\n", "")

@@ -1,0 +1,167 @@
+"""Calls whose table, ids and output end or begin at a page that nobody may touch: ``guard_pages.py what``.
+
+A read or write of one byte too many ends the process with SIGSEGV; the last line printed says what it did. It
+works on the build that users have, where sanitizers cannot look: an over-read of a vector's tail, say. Run by
+test_guard_pages.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+
+import fastembed
+from fastembed import _rows, _team
+from fastembed.dtypes import widen_bfloat16
+
+PAGE = mmap.PAGESIZE
+LIBC = ctypes.CDLL(None, use_errno=True)
+NONE, READ, WRITE = 0, 1, 2  # as <sys/mman.h> has them
+
+WIDTHS = [*range(1, 642), 1200, 4095, 4096, 4097]  # bytes of a row
+DTYPES = ["i1", "f2", "f4", "f8", "c16", "bfloat16"]
+ID_DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i2", ">u4", ">i8"]
+COUNTS = [1, 2, 5, 257]  # ids; they are read in blocks of 256
+LARGE = 32 << 20  # outputs from here on are written past the caches, where rows are multiples of 16 bytes
+
+
+def protect(address: int, nbytes: int, access: int) -> None:
+    if LIBC.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(nbytes), access):
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+
+class Fence:
+    """Pages between two that cannot be touched."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.size = -(-nbytes // PAGE) * PAGE
+        self.bytes = np.frombuffer(mmap.mmap(-1, self.size + 2 * PAGE), np.uint8)
+        self.address = self.bytes.ctypes.data
+        protect(self.address, PAGE, NONE)
+        protect(self.address + PAGE + self.size, PAGE, NONE)
+
+    def place(self, array: np.ndarray, at_end: bool) -> np.ndarray:
+        """A copy of ``array`` that ends where the fence ends, or begins where it begins."""
+        start = PAGE + (self.size - array.nbytes if at_end else 0)
+        placed = self.bytes[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        placed[...] = array
+        return placed
+
+
+def fill(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Any bits, NaN and denormals among them, the same each time."""
+    itemsize = np.dtype(dtype).itemsize
+    nbytes = int(np.prod(shape)) * itemsize
+    return np.random.default_rng(nbytes).integers(0, 256, nbytes, np.uint8).view(dtype).reshape(shape)
+
+
+def ids_for(rows: int, count: int, dtype: str = "i8") -> np.ndarray:
+    """The last row first, then the first, and on through all of them."""
+    return (rows - 1 - np.arange(count) % rows).astype(dtype)
+
+
+def same(got: np.ndarray, expected: np.ndarray) -> bool:
+    return got.tobytes() == expected.tobytes()
+
+
+def gather() -> None:
+    """Every width, dtype, dtype of ids and number of ids, at both ends."""
+    tables, ids_fence, outs = Fence(8 * max(WIDTHS)), Fence(PAGE), Fence(257 * 2 * max(WIDTHS))
+    for dtype in DTYPES:
+        stored = "u2" if dtype == "bfloat16" else dtype
+        itemsize = np.dtype(stored).itemsize
+        for width in (width for width in WIDTHS if width % itemsize == 0):
+            print(f"gather: {dtype}, rows of {width} bytes", flush=True)
+            rows = fill((2 if width % 2 else 5, width // itemsize), stored)
+            for at_end in (False, True):
+                table = _rows.Table(tables.place(rows, at_end), widen=dtype == "bfloat16")
+                answers = widen_bfloat16(rows) if dtype == "bfloat16" else rows
+                for count in COUNTS if width < 642 else COUNTS[:3]:
+                    for id_dtype in ID_DTYPES:
+                        usable = 2 if id_dtype == "?" else len(rows)
+                        wanted = ids_for(usable, count, id_dtype)
+                        ids = ids_fence.place(wanted, at_end)
+                        expected = answers[wanted.astype(np.intp)]
+                        out = outs.place(np.zeros(expected.shape, expected.dtype), at_end)
+                        assert same(table.gather(ids, out), expected)
+                    assert same(table.gather(ids), expected)
+
+
+def ids() -> None:
+    """Every number of ids in a block and over its end, of every dtype; ids that do not follow one another."""
+    rows, fence = fill((7, 5), "f4"), Fence(2 * PAGE)
+    table = _rows.Table(Fence(PAGE).place(rows, True))
+    for count in (*range(1, 80), *range(240, 300)):
+        print(f"{count} ids", flush=True)
+        wanted = ids_for(7, count, "i4")
+        for at_end in (False, True):
+            for dtype in ID_DTYPES[1:]:
+                assert same(table.gather(fence.place(wanted.astype(dtype), at_end)), rows[wanted])
+            for step in (-1, 2, -3):
+                spread = np.zeros((count - 1) * abs(step) + 1, "i4")  # begins and ends with an id
+                spread[::step] = wanted
+                assert same(table.gather(fence.place(spread, at_end)[::step]), rows[wanted])
+            record = np.zeros(count, [("pad", "u1"), ("id", "i4")])  # not aligned: copied first
+            record["id"] = wanted
+            assert same(table.gather(fence.place(record, at_end)["id"]), rows[wanted])
+            one = np.broadcast_to(fence.place(wanted[:1], at_end), (count,))
+            assert same(table.gather(one), rows[wanted[:1]].repeat(count, 0))
+
+
+def large() -> None:
+    """Outputs that are written past the caches, and tables whose rows are fetched ahead."""
+    outs, tables, ids_fence = Fence(LARGE + PAGE * 8), Fence(5 << 20), Fence(8 * (LARGE // 16 + 9))
+    for width in (16, 48, 64, 80, 272, 320, 1200, 4112, 100):
+        for at_end in (False, True):
+            for many_rows in (False, True):
+                print(f"large: rows of {width} bytes, at_end={at_end}, many_rows={many_rows}", flush=True)
+                rows = fill(((5 << 20) // width if many_rows else 5, width), "u1")
+                ids = ids_fence.place(ids_for(len(rows), LARGE // width + 3), at_end)
+                table, out = tables.place(rows, at_end), outs.bytes[PAGE:-PAGE]
+                nbytes = ids.size * width
+                out = out[-nbytes:] if at_end else out[:nbytes]
+                got = _rows.gather(table, ids, out.reshape(-1, width))
+                assert (got == rows[ids]).all()
+
+
+def accumulate() -> None:
+    """Additions in place and by row: table, ids and values at both ends."""
+    tables, ids_fence, values_fence = Fence(PAGE), Fence(PAGE), Fence(130 * 320)
+    for dtype in ("f4", "f8"):
+        for dim in range(1, 321 // np.dtype(dtype).itemsize):
+            print(f"accumulate: {dtype}, {dim} numbers a row", flush=True)
+            for at_end in (False, True):
+                for count in (1, 2, 47, 130):  # few are sorted by insertion, many by digits
+                    start = np.arange(3 * dim, dtype=dtype).reshape(3, dim)
+                    ids = ids_fence.place(ids_for(3, count, "i8"), at_end)
+                    values = values_fence.place(np.ones((count, dim), dtype), at_end)
+                    stored = tables.place(start, at_end)
+                    _rows.Table(stored).accumulate(ids, values)
+                    counts = np.bincount(ids, minlength=3)[:, None]
+                    assert (stored == start + counts).all()
+                    found, sums = _rows.sum_rows(ids, values, 3)
+                    assert (sums == counts[found]).all()
+
+
+def control() -> None:
+    """One row past the table, by a table that says it has one more than there is."""
+    table = Fence(PAGE).place(np.zeros((4, 3), "f4"), True)
+    print("control: must not come back", flush=True)
+    _rows.gather(np.lib.stride_tricks.as_strided(table, (5, 3), table.strides), np.array([4]))
+
+
+CASES = {case.__name__: case for case in (gather, ids, large, accumulate, control)}
+
+
+def main(what: str, threads: str) -> None:
+    _team.set_serial_bytes(0)
+    fastembed.set_num_threads(int(threads))
+    CASES[what]()
+    print(f"{what}: done by {_rows.isa}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
