@@ -61,11 +61,16 @@ cdef bint _park(void* data, size_t capacity) noexcept:
     global _n_parked, _total_parked, _total_warm
     cdef:
         size_t limit = _limit if isinstance(_limit, int) else 0
-        bint warm = _total_warm + capacity <= WARM_BYTES
+        bint warm = capacity <= WARM_BYTES
+        int i
     if capacity > limit:
         return False
     while _n_parked and (_n_parked == MOST_PARKED or _total_parked + capacity > limit):
         _drop(0)  # the one that was parked first
+    for i in range(_n_parked):  # those that were parked first, and have not been of use since
+        if not warm or _total_warm + capacity <= WARM_BYTES:
+            break
+        _cool(i)
     if not warm:
         fe_offer_back(data, capacity)
     _parked[_n_parked], _parked_bytes[_n_parked], _parked_warm[_n_parked] = data, capacity, warm
@@ -73,6 +78,15 @@ cdef bint _park(void* data, size_t capacity) noexcept:
     _total_parked += capacity
     _total_warm += capacity if warm else 0
     return True
+
+
+cdef void _cool(int i) noexcept:
+    """Offer a parked block to the system, if it was not."""
+    global _total_warm
+    if _parked_warm[i]:
+        fe_offer_back(_parked[i], _parked_bytes[i])
+        _parked_warm[i] = False
+        _total_warm -= _parked_bytes[i]
 
 
 cdef void _forget(int i) noexcept:

@@ -20,6 +20,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <unistd.h>
+#if defined(__linux__)
+  #include <sys/syscall.h>
+#endif
 
 enum {
     /* The leader looks out for the next job for so long before it sleeps, so a call now and then costs
@@ -29,24 +32,28 @@ enum {
      * another, with some use of their results between them, find it awake (docs/decisions.md, "One team,
      * which helps"). */
     SOON_NS = 250 * 1000,
-    LOOKS = 16, /* between two looks at the clock */
+    LOOKS = 64, /* between two looks at the clock */
 };
 
-/* What is open: the number of the job, its parts, and the next part to take: 32, 16 and 16 bits in one word,
- * so that taking a part is one compare-and-swap that fails if the job is no longer the one that was looked
- * at. */
+/* What is open: the number of the job and the parts that nobody has taken yet, from `first` to before
+ * `end`: 32, 16 and 16 bits in one word, so that taking a part is one compare-and-swap that fails if the
+ * job is no longer the one that was looked at. The caller takes parts from the front and the helpers from
+ * the back: so from call to call each core works on about the same part of a recycled output, whose lines
+ * are still in its caches. */
 static _Atomic uint64_t ticket;
-#define PARTS(t) ((uint32_t)((t) >> 16) & 0xffff)
-#define NEXT(t) ((uint32_t)(t) & 0xffff)
 #define NUMBER(t) ((uint32_t)((t) >> 32))
-#define IS_OPEN(t) (NEXT(t) < PARTS(t))
-#define NEW_TICKET(t, parts) ((uint64_t)(NUMBER(t) + 1) << 32 | (uint64_t)(parts) << 16)
+#define FIRST(t) ((uint32_t)((t) >> 16) & 0xffff)
+#define END(t) ((uint32_t)(t) & 0xffff)
+#define IS_OPEN(t) (FIRST(t) < END(t))
+#define NEW_TICKET(t, parts) ((uint64_t)(NUMBER(t) + 1) << 32 | (uint64_t)(parts))
+#define WITHOUT_FIRST(t) ((t) + (1 << 16))
+#define WITHOUT_LAST(t) ((t) - 1)
 
 /* The job. Written by the owner of the team while nothing is open. */
 static _Atomic(fe_job) job;
 static _Atomic(void *) state;
-static atomic_int threads;
-static atomic_uint done; /* parts */
+static atomic_int parts, threads;
+static atomic_int done; /* parts */
 
 static atomic_int taken; /* the team has an owner: a caller */
 static atomic_int started; /* the leader lives, or could not be made */
@@ -71,7 +78,7 @@ static inline void pause_core(void)
 static int is_open(void) { return IS_OPEN(atomic_load(&ticket)); }
 static int is_finished(void)
 {
-    return atomic_load(&done) == PARTS(atomic_load_explicit(&ticket, memory_order_relaxed));
+    return atomic_load(&done) == atomic_load_explicit(&parts, memory_order_relaxed);
 }
 
 /* Look out for something for a while. Whoever shares this core may go first: it may be the one who is
@@ -99,6 +106,52 @@ static void sleep_until(int (*is_true)(void), atomic_int *sleeps, pthread_cond_t
     pthread_mutex_unlock(&lock);
 }
 
+#if defined(__linux__)
+/* The scheduler may wake a thread on the core of whoever wakes it, though others are idle: always, where
+ * it does not know that they share a cache, as on some virtual machines. It may also move a leader that
+ * looks out for work to the core of a caller that sleeps for a moment. The leader would then come when the
+ * caller has done the work. So the caller keeps it off its own core. */
+static struct {
+    _Alignas(128) atomic_int core; /* where it last looked out for work; alone on its cache line */
+    _Alignas(128) atomic_int id;
+    atomic_int banned_from; /* a core, or -1 */
+} leader = {.banned_from = -1};
+
+static void keep_leader_off_this_core(void)
+{
+    int here = sched_getcpu(), id = atomic_load(&leader.id);
+    int is_here = atomic_load_explicit(&leader.core, memory_order_relaxed) == here;
+    cpu_set_t others;
+    if (id == 0 || here < 0 || (!is_here && atomic_load(&leader.banned_from) == here))
+        return;
+    if (sched_getaffinity(getpid(), sizeof others, &others) != 0)
+        return;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others) && sched_setaffinity(id, sizeof others, &others) == 0)
+        atomic_store(&leader.banned_from, here);
+}
+
+/* Its OpenMP team may run wherever the process may. */
+static void lift_ban(void)
+{
+    cpu_set_t cores;
+    if (atomic_exchange(&leader.banned_from, -1) < 0)
+        return;
+    if (sched_getaffinity(getpid(), sizeof cores, &cores) == 0)
+        sched_setaffinity(0, sizeof cores, &cores);
+}
+
+static int leader_sees_job(void)
+{
+    atomic_store_explicit(&leader.core, sched_getcpu(), memory_order_relaxed);
+    return is_open();
+}
+#else
+static void keep_leader_off_this_core(void) {}
+static void lift_ban(void) {}
+static int leader_sees_job(void) { return is_open(); }
+#endif
+
 static void wake(atomic_int *sleeps, pthread_cond_t *condition)
 {
     if (!atomic_load(sleeps))
@@ -108,7 +161,8 @@ static void wake(atomic_int *sleeps, pthread_cond_t *condition)
     pthread_cond_signal(condition);
 }
 
-void fe_help(uint32_t number)
+/* Do parts of a job until none is left. */
+static void work_on(uint32_t number, int is_caller)
 {
     uint64_t seen = atomic_load_explicit(&ticket, memory_order_acquire);
     while (IS_OPEN(seen) && NUMBER(seen) == number) {
@@ -116,32 +170,41 @@ void fe_help(uint32_t number)
          * part is done. */
         fe_job do_part = atomic_load_explicit(&job, memory_order_relaxed);
         void *its_state = atomic_load_explicit(&state, memory_order_relaxed);
-        if (!atomic_compare_exchange_weak_explicit(&ticket, &seen, seen + 1, memory_order_acq_rel,
+        int its_parts = atomic_load_explicit(&parts, memory_order_relaxed);
+        uint64_t without = is_caller ? WITHOUT_FIRST(seen) : WITHOUT_LAST(seen);
+        if (!atomic_compare_exchange_weak_explicit(&ticket, &seen, without, memory_order_acq_rel,
                                                    memory_order_acquire))
             continue;
-        do_part(its_state, NEXT(seen), PARTS(seen));
-        if (atomic_fetch_add(&done, 1) + 1 == PARTS(seen))
+        do_part(its_state, is_caller ? FIRST(seen) : END(seen) - 1, its_parts);
+        if (atomic_fetch_add(&done, 1) + 1 == its_parts)
             wake(&owner_sleeps, &finished);
         seen = atomic_load_explicit(&ticket, memory_order_acquire);
     }
 }
 
+void fe_help(uint32_t number) { work_on(number, 0); }
+
 static void *lead(void *nothing)
 {
     (void)nothing;
     int64_t patience = PATIENCE_NS;
+#if defined(__linux__)
+    atomic_store(&leader.id, (int)syscall(SYS_gettid)); /* not gettid: glibc has that since 2.30 */
+#endif
     for (;;) {
         int64_t since = fe_now_ns();
-        while (!comes_soon(is_open, patience))
+        while (!comes_soon(leader_sees_job, patience))
             sleep_until(is_open, &leader_sleeps, &work);
         int64_t gap = fe_now_ns() - since;
         patience = gap < SOON_NS && 2 * gap > PATIENCE_NS ? 2 * gap : PATIENCE_NS;
         uint32_t number = NUMBER(atomic_load_explicit(&ticket, memory_order_acquire));
         int others = atomic_load_explicit(&threads, memory_order_relaxed) - 1;
-        if (others > 1)
+        if (others > 1) {
+            lift_ban();
             bring_team(others, number);
-        else
+        } else {
             fe_help(number);
+        }
     }
     return NULL;
 }
@@ -174,20 +237,23 @@ int fe_may_help(int worth_waking)
     return worth_waking || (atomic_load(&started) && !atomic_load(&leader_sleeps));
 }
 
-int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t parts, int its_threads)
+int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t its_parts, int its_threads)
 {
-    if (!FE_OPENMP || parts > FE_MOST_PARTS || atomic_exchange_explicit(&taken, 1, memory_order_acquire))
+    if (!FE_OPENMP || its_parts > FE_MOST_PARTS || atomic_exchange_explicit(&taken, 1, memory_order_acquire))
         return 0;
     if (!atomic_exchange(&started, 1))
         start_leader();
     atomic_store_explicit(&job, its_job, memory_order_relaxed);
     atomic_store_explicit(&state, its_state, memory_order_relaxed);
+    atomic_store_explicit(&parts, (int)its_parts, memory_order_relaxed);
     atomic_store_explicit(&threads, its_threads, memory_order_relaxed);
     atomic_store_explicit(&done, 0, memory_order_relaxed);
-    uint64_t open = NEW_TICKET(atomic_load_explicit(&ticket, memory_order_relaxed), parts);
+    uint64_t open = NEW_TICKET(atomic_load_explicit(&ticket, memory_order_relaxed), its_parts);
     atomic_store(&ticket, open);
+    if (its_threads == 2)
+        keep_leader_off_this_core();
     wake(&leader_sleeps, &work);
-    fe_help(NUMBER(open));
+    work_on(NUMBER(open), 1);
     while (!is_finished() && !comes_soon(is_finished, PATIENCE_NS))
         sleep_until(is_finished, &owner_sleeps, &finished);
     atomic_store_explicit(&taken, 0, memory_order_release);
@@ -205,6 +271,10 @@ static void in_child(void)
     atomic_store(&started, 0);
     atomic_store(&leader_sleeps, 0);
     atomic_store(&owner_sleeps, 0);
+#if defined(__linux__)
+    atomic_store(&leader.id, 0);
+    atomic_store(&leader.banned_from, -1);
+#endif
     atomic_store(&taken, 0);
 }
 
