@@ -842,7 +842,7 @@ cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
         size_t more = 0
         char* memory
     job.add = _rows.add_float32 if job.itemsize == 4 else _rows.add_float64
-    job.ahead = _rows_ahead(job.row_bytes, job.table_rows * <Py_ssize_t>job.row_bytes)
+    job.ahead = 4
     team.parts = team.threads  # each walks over all ids
     if team.parts > 1:
         job.bits = min(10, _bits(BUNDLES_A_PART * team.parts - 1))

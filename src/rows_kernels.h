@@ -200,9 +200,15 @@ FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_by
 /* Sums begin anew where the row changes. */
 #define FE_BEGINS (i ? rows[i] != rows[i - 1] : !goes_on)
 
+#define FE_ADD_LINES(name, type, lines)                                                           \
+    case lines:                                                                                   \
+        name##_rows(acc, values, lines * FE_LINE / sizeof(type), row_bytes, rows, positions, n,   \
+                    ahead, goes_on);                                                              \
+        break;
+
 #define FE_ADD(name, type, is_sum)                                                                \
-    FE_TARGET static inline void name##_row(type *restrict to, const type *restrict from,         \
-                                            ptrdiff_t dim, int is_first)                          \
+    FE_TARGET FE_INLINE void name##_row(type *restrict to, const type *restrict from,             \
+                                        ptrdiff_t dim, int is_first)                              \
     {                                                                                             \
         if (is_first)                                                                             \
             for (ptrdiff_t j = 0; j < dim; ++j)                                                   \
@@ -212,9 +218,10 @@ FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_by
                 to[j] += from[j];                                                                 \
     }                                                                                             \
                                                                                                   \
-    FE_TARGET static void name(char *acc, const char *values, ptrdiff_t dim, size_t row_bytes,    \
-                               const uint64_t *rows, const uint64_t *positions, ptrdiff_t n,      \
-                               ptrdiff_t ahead, int goes_on)                                      \
+    FE_TARGET FE_INLINE void name##_rows(char *acc, const char *values, ptrdiff_t dim,            \
+                                         size_t row_bytes, const uint64_t *rows,                  \
+                                         const uint64_t *positions, ptrdiff_t n, ptrdiff_t ahead, \
+                                         int goes_on)                                             \
     {                                                                                             \
         const size_t nbytes = dim * sizeof(type);                                                 \
         for (ptrdiff_t i = 0; i < ahead && i < n; ++i)                                            \
@@ -227,6 +234,21 @@ FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_by
                        (const type *)(values + position * row_bytes), dim, is_sum && FE_BEGINS);  \
         }                                                                                         \
         (void)goes_on;                                                                            \
+    }                                                                                             \
+                                                                                                  \
+    /* A loop for each number of lines, as in copy. */                                            \
+    FE_TARGET static void name(char *acc, const char *values, ptrdiff_t dim, size_t row_bytes,    \
+                               const uint64_t *rows, const uint64_t *positions, ptrdiff_t n,      \
+                               ptrdiff_t ahead, int goes_on)                                      \
+    {                                                                                             \
+        switch (dim * sizeof(type) % FE_LINE ? 0 : dim * sizeof(type) / FE_LINE) {                \
+            FE_ADD_LINES(name, type, 1)                                                           \
+            FE_ADD_LINES(name, type, 2)                                                           \
+            FE_ADD_LINES(name, type, 4)                                                           \
+            FE_ADD_LINES(name, type, 8)                                                           \
+        default:                                                                                  \
+            name##_rows(acc, values, dim, row_bytes, rows, positions, n, ahead, goes_on);         \
+        }                                                                                         \
     }
 
 FE_ADD(add_float32, float, 0)
