@@ -32,6 +32,10 @@ from fastembed._team cimport Team, run, team_for
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
+    ctypedef struct PyThreadState:
+        pass
+    PyThreadState* PyThreadState_Get()
+    uint64_t PyThreadState_GetID(PyThreadState*)
 
 cdef extern from "rows.h" nogil:
     ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
@@ -973,6 +977,9 @@ def add_detours(Py_ssize_t change):
     _detours += change
 
 
+cdef object _NOT_SAID = object()
+
+
 @cython.auto_pickle(False)
 cdef class TableCall:
     """Base of callables that turn ids into rows.
@@ -986,6 +993,8 @@ cdef class TableCall:
         readonly object _recorded  # a threading.local: in `calls` what each thread's backward will need
         readonly size_t _changes   # how often the answer was called into question
         bint _records              # whether what a recorded call needs is a copy of its ids
+        uint64_t _last_thread      # which recorded last by way of the table; 0: none
+        list _last_calls           # its `_recorded.calls`
 
     def __cinit__(self, *_, **__):
         self._recorded = local()
@@ -1004,22 +1013,18 @@ cdef class TableCall:
         if changes == self._changes:
             self._table, self._records = table, records
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args, training=_NOT_SAID, **kwargs):  # named, because that is quicker than in kwargs
         cdef:
             Table table = self._table
-            bint recorded = False, known
-            object ids, training
-        if table is None or _detours or len(args) != 1:
-            return self._call(*args, **kwargs)
-        if kwargs:
-            training = kwargs.get("training", self)
-            if training is True:
-                recorded = True
-            known = training is None or training is False or recorded and self._records
-            if len(kwargs) > 1 or not known:
-                return self._call(*args, **kwargs)
-        ids = _plain_ids(args[0])
+            bint recorded = training is True
+            bint known = recorded and self._records or training is None or training is False
+            object ids = None
+        if table is not None and not _detours and len(args) == 1 and not kwargs:
+            if known or training is _NOT_SAID:
+                ids = _plain_ids(args[0])
         if ids is None:
+            if training is not _NOT_SAID:
+                kwargs["training"] = training
             return self._call(*args, **kwargs)
         if recorded:
             return self._record(table, _copy_of(ids))
@@ -1027,10 +1032,13 @@ cdef class TableCall:
 
     cdef _record(self, Table table, cnp.ndarray ids):
         """The rows at ``ids``, which are nobody else's to change, and a note of them for `backward`."""
-        cdef object outputs = table.lookup(ids, None), calls = getattr(self._recorded, "calls", None)
-        if calls is None:
-            calls = self._recorded.calls = []
-        calls.append((ids, outputs.shape))
+        cdef:
+            object outputs = table.lookup(ids, None)
+            uint64_t thread = PyThreadState_GetID(PyThreadState_Get())  # is never given twice
+        if thread != self._last_thread:  # a look into a threading.local costs 50 ns
+            self._last_calls = self._recorded.__dict__.setdefault("calls", [])
+            self._last_thread = thread
+        self._last_calls.append((ids, table))  # the shape of the rows follows from both, in time
         return outputs
 
 

@@ -346,6 +346,8 @@ class Layer(TableCall):
                 "training=True or inside fastembed.recording() first, once for each backward"
             )
         (remembered, shape), upstream = calls[-1], np.asarray(upstream)
+        if isinstance(shape, Table):  # which answered alone
+            shape = (*remembered.shape, *shape.shape[1:])
         if shape is not None and upstream.shape != shape:
             raise ValueError(f"upstream must have the shape of the output, {shape}, got {upstream.shape}")
         gradient = self.backpropagate(remembered, upstream)
