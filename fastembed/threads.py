@@ -10,8 +10,8 @@ From strongest to weakest:
    ``omp_set_num_threads`` said for the calling thread (which is how threadpoolctl limits us); at least 1.
 
 The first three are taken as given, above the number of CPUs too. Under a quota the default matters: OpenMP
-itself counts CPUs only, and two spinning threads on half a CPU turned a 99th percentile of 0.12 ms into one
-of 54 ms (40 us of work, 400 calls, gcc 12; ``OMP_WAIT_POLICY`` at its default).
+itself counts CPUs only, and two threads of a region of its own on half a CPU turned a 99th percentile of
+0.12 ms into one of 54 ms (40 us of work, 400 calls, gcc 12).
 
 Nothing is read when this module is imported. The default is worked out when it is first needed and kept; a
 forked child and ``set_num_threads(None)`` work it out anew.
@@ -34,24 +34,28 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def _short_spins() -> Iterator[None]:
-    """Have libgomp's idle workers go to sleep early, if it is loaded inside.
+def _loading_openmp() -> Iterator[None]:
+    """Keep what libgomp does when it is loaded from changing more than its own threads.
 
-    libgomp reads these variables when it is loaded, and by default lets an idle worker spin for
-    milliseconds: a batch on two threads then took 5.5 ms instead of 0.1 ms when calls came every 10 ms
-    (docs/decisions.md, "Workers spin for a short while"). What the user has set stays.
+    It reads these variables then, and by default lets an idle worker spin for milliseconds: those of our team
+    go to sleep early (docs/decisions.md, "One team, which helps"), unless the user has set it. And where
+    OMP_PROC_BIND or GOMP_CPU_AFFINITY is set it binds the thread that loads it, Python's main thread, to one
+    CPU for good, though that thread runs no OpenMP of ours.
     """
-    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
-        yield
-        return
-    os.environ["GOMP_SPINCOUNT"] = "1000"
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    ours = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ)
+    if ours:
+        os.environ["GOMP_SPINCOUNT"] = "1000"
     try:
         yield
     finally:
-        del os.environ["GOMP_SPINCOUNT"]
+        if ours:
+            del os.environ["GOMP_SPINCOUNT"]
+        if cpus is not None and os.sched_getaffinity(0) != cpus:
+            os.sched_setaffinity(0, cpus)
 
 
-with _short_spins():
+with _loading_openmp():
     from fastembed._team import openmp as _openmp
     from fastembed._team import openmp_limit, set_policy
 

@@ -98,6 +98,7 @@ cdef extern from "additions.h" nogil:
         fe_entry** spare
         Py_ssize_t* begun
         int64_t* indices
+    Py_ssize_t fe_share(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts)
     void fe_copy_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
     void fe_deal(fe_additions* a, Py_ssize_t parts) noexcept
     void fe_add_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
@@ -120,6 +121,8 @@ cdef enum:
     STEP_BYTES = 16 * 1024 * 1024
     STEP_IDS = 4 * 1024 * 1024
     SIGNAL_NS = 20 * 1000 * 1000
+    # Of rows wider than this a step has too few to share out: they are shared out by columns.
+    WIDE_BYTES = 4 * 1024 * 1024
     # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
     # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
     GIL_BYTES = 128 * 1024
@@ -139,7 +142,6 @@ cdef enum:
     STREAM_BYTES = 32 * 1024 * 1024
     # Bundles of rows for each owner in an addition: 1 % of its share, where no row is named often.
     BUNDLES_A_PART = 64
-    CACHE_LINE = 64
     # Axes that an array can have in any NumPy; what the one that runs allows is _max_dims.
     MAX_DIMS = 64
 
@@ -192,11 +194,15 @@ cdef cnp.ndarray _contiguous(cnp.ndarray ids):
     return copy
 
 
+cdef inline bint _are_integers(cnp.ndarray ids) noexcept:
+    """Whether an array holds integers or bool, which reads as 0 and 1."""
+    # NPY_BOOL and the ten integer types come first in NumPy's enumeration.
+    return cnp.NPY_BOOL <= cnp.PyArray_TYPE(ids) <= cnp.NPY_ULONGLONG
+
+
 cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
     """Fill ``view``; return the array whose memory it shows: ``ids``, or a copy that can be walked."""
-    cdef int kind = cnp.PyArray_TYPE(ids)
-    # NPY_BOOL and the ten integer types come first in NumPy's enumeration. bool reads as 0 and 1.
-    if not cnp.NPY_BOOL <= kind <= cnp.NPY_ULONGLONG:
+    if not _are_integers(ids):
         raise TypeError(f"ids must be integers, got an array of dtype {ids.dtype}")
     if not PyArray_ISALIGNED(ids) or not (PyArray_IS_C_CONTIGUOUS(ids) or cnp.PyArray_NDIM(ids) == 1):
         ids = _contiguous(ids)
@@ -204,7 +210,8 @@ cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
     view.n = cnp.PyArray_SIZE(ids)
     view.stride = cnp.PyArray_STRIDE(ids, 0) if cnp.PyArray_NDIM(ids) == 1 else cnp.PyArray_ITEMSIZE(ids)
     view.load = _rows.loader(
-        cnp.PyArray_ITEMSIZE(ids), cnp.PyTypeNum_ISSIGNED(kind), not PyArray_ISNOTSWAPPED(ids)
+        cnp.PyArray_ITEMSIZE(ids), cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(ids)),
+        not PyArray_ISNOTSWAPPED(ids)
     )
     return ids
 
@@ -250,17 +257,12 @@ cdef struct Lookup:
     Outside* outside   # one for each part
 
 
-cdef inline Py_ssize_t _share(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """Where the given one of nearly equal parts of ``n`` begins."""
-    return n // parts * part + min(part, n % parts)
-
-
 cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef:
         Lookup* job = <Lookup*>state
         Rows* table = &job.table
-        Py_ssize_t i = job.start + _share(job.stop - job.start, part, parts)
-        Py_ssize_t stop = job.start + _share(job.stop - job.start, part + 1, parts)
+        Py_ssize_t i = job.start + fe_share(job.stop - job.start, part, parts)
+        Py_ssize_t stop = job.start + fe_share(job.stop - job.start, part + 1, parts)
         Py_ssize_t known = 0, new, n, bad
         # The ids whose rows are copied next, and those whose rows are fetched meanwhile.
         uint64_t block[BLOCK + MOST_AHEAD]
@@ -314,8 +316,8 @@ cdef struct Piece:
 cdef void _take_columns(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef:
         Piece* piece = <Piece*>state
-        Py_ssize_t start = FE_LINE * _share(piece.lines, part, parts)
-        Py_ssize_t nbytes = FE_LINE * _share(piece.lines, part + 1, parts) - start
+        Py_ssize_t start = FE_LINE * fe_share(piece.lines, part, parts)
+        Py_ssize_t nbytes = FE_LINE * fe_share(piece.lines, part + 1, parts) - start
         uint64_t first = 0
     if nbytes:
         piece.take(piece.out + piece.widths * start, piece.row + start, nbytes, &first, 1, 1, 0)
@@ -363,7 +365,7 @@ cdef Outside _take(Lookup* job) except *:
         Py_ssize_t n = job.ids.n, nbytes = n * (job.table.row_bytes + job.table.out_row_bytes), step
         Team team = team_for(nbytes, n)
         Outside first
-    if job.table.row_bytes > STEP_BYTES:
+    if job.table.row_bytes > WIDE_BYTES:
         return _take_wide(job)
     first.position = -1
     job.start, job.stop, job.outside = 0, n, &first
@@ -713,6 +715,8 @@ cdef bint _add_as_is(Rows table, cnp.ndarray array, bint writable, ids, values) 
         return False
     # What may let other threads run comes first: they may do anything to these arrays.
     opened = _open_ids(ids, &view)
+    if not _has_shape(values, opened, array):
+        return False
     if _may_share_memory(values, table.data, table.data + PyArray_NBYTES(array)):
         values = values.copy()
     team = team_for(PyArray_NBYTES(values), view.n)
@@ -753,7 +757,7 @@ def add_as_is(table, ids, values):
     cdef:
         cnp.ndarray array
         Table held
-    if not (PyArray_CheckExact(ids) and PyArray_CheckExact(values)):
+    if not (PyArray_CheckExact(ids) and PyArray_CheckExact(values)) or not _are_integers(ids):
         return False
     if isinstance(table, Table):
         held = <Table>table
@@ -846,12 +850,12 @@ cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
         size_t more = 0
         char* memory
     job.add = _rows.add_float32 if job.itemsize == 4 else _rows.add_float64
-    job.ahead = 4
-    team.parts = team.threads  # each walks over all ids
+    job.ahead = _rows_ahead(job.row_bytes, job.table_rows * <Py_ssize_t>job.row_bytes)
+    team.parts = team.threads  # each walks over all ids; few enough for uint16_t owners (threads.py)
     if team.parts > 1:
         job.bits = min(10, _bits(BUNDLES_A_PART * team.parts - 1))
-        if 0 < job.row_bytes < CACHE_LINE:
-            job.line_bits = _bits(CACHE_LINE // job.row_bytes) - 1
+        if 0 < job.row_bytes < FE_LINE:
+            job.line_bits = _bits(FE_LINE // job.row_bytes) - 1
         more = (team.parts * sizeof(Py_ssize_t) + sizeof(uint16_t)) << job.bits
     memory = _memory_for(job, team.parts, more)
     if team.parts > 1:
@@ -980,6 +984,15 @@ def add_detours(Py_ssize_t change):
 cdef object _NOT_SAID = object()
 
 
+@cython.final
+@cython.auto_pickle(False)
+cdef class Records:
+    """A thread, and what a layer's `backward` will need in it. Together, so that they cannot be mixed up."""
+    cdef:
+        uint64_t thread
+        list calls
+
+
 @cython.auto_pickle(False)
 cdef class TableCall:
     """Base of callables that turn ids into rows.
@@ -993,8 +1006,7 @@ cdef class TableCall:
         readonly object _recorded  # a threading.local: in `calls` what each thread's backward will need
         readonly size_t _changes   # how often the answer was called into question
         bint _records              # whether what a recorded call needs is a copy of its ids
-        uint64_t _last_thread      # which recorded last by way of the table; 0: none
-        list _last_calls           # its `_recorded.calls`
+        Records _last              # of the thread that recorded last by way of the table, or None
 
     def __cinit__(self, *_, **__):
         self._recorded = local()
@@ -1034,11 +1046,14 @@ cdef class TableCall:
         """The rows at ``ids``, which are nobody else's to change, and a note of them for `backward`."""
         cdef:
             object outputs = table.lookup(ids, None)
+            tuple entry = (ids, table)  # the shape of the rows follows from both, in time
+            Records last = self._last
             uint64_t thread = PyThreadState_GetID(PyThreadState_Get())  # is never given twice
-        if thread != self._last_thread:  # a look into a threading.local costs 50 ns
-            self._last_calls = self._recorded.__dict__.setdefault("calls", [])
-            self._last_thread = thread
-        self._last_calls.append((ids, table))  # the shape of the rows follows from both, in time
+        if last is None or last.thread != thread:  # a look into a threading.local costs 50 ns
+            last = Records.__new__(Records)
+            last.thread, last.calls = thread, self._recorded.__dict__.setdefault("calls", [])
+            self._last = last
+        last.calls.append(entry)
         return outputs
 
 
@@ -1061,5 +1076,4 @@ cdef _plain_ids(object ids):
             return None
     elif not PyArray_CheckExact(ids):
         return None
-    # NPY_BOOL and the ten integer types come first in NumPy's enumeration.
-    return ids if cnp.PyArray_TYPE(<cnp.ndarray>ids) <= cnp.NPY_ULONGLONG else None
+    return ids if _are_integers(ids) else None

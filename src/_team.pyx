@@ -9,7 +9,7 @@ moves fewer than ``serial_bytes`` bytes is not worth a second thread and asks no
 import time
 
 from cython.parallel cimport parallel
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 cdef extern from "<stdatomic.h>" nogil:
     ctypedef int atomic_int
@@ -19,10 +19,6 @@ cdef extern from "<stdatomic.h>" nogil:
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
-
-cdef extern from "<time.h>" nogil:
-    ctypedef long time_t
-    time_t c_time "time"(time_t*)
 
 cdef extern from "team.h" nogil:
     enum: FE_OPENMP
@@ -35,10 +31,12 @@ cdef extern from "team.h" nogil:
     void fe_note_team(int threads)
     int fe_last_team()
     int fe_open_team(fe_bring bring)
+    int64_t fe_now_ns()
 
 openmp = bool(FE_OPENMP)
 
-# Below this many bytes moved a call stays on its own thread (docs/decisions.md, "Serial below 256 KiB").
+# Below this many bytes moved a call stays on its own thread (docs/decisions.md, "Serial below 256 KiB,
+# asleep below 2.5 MiB").
 # Tests set it to zero.
 cdef Py_ssize_t _serial_bytes = 256 * 1024
 
@@ -46,10 +44,10 @@ cdef enum:
     # Work is cut into up to this many parts a thread, and a thread that is done takes the next part: one
     # that another process keeps off its core then holds up one part, not its whole share ...
     PARTS_A_THREAD = 8
-    # ... but not into parts so small that taking one, an atomic addition, shows.
+    # ... but not into parts so small that taking one, a compare-and-swap, shows.
     PART_BYTES = 64 * 1024
-    # A team that sleeps is woken for this many times _serial_bytes and more: waking it costs the caller some
-    # 10 us, and it comes after 20 (docs/decisions.md, "One team, which helps").
+    # A team that sleeps is woken for this many times _serial_bytes and more: waking it costs the caller 7 to
+    # 9 us, and it comes after 12 to 20 (the same section).
     WAKE_TIMES = 10
 
 cdef object _policy = None
@@ -117,7 +115,7 @@ def openmp_limit():
 cdef struct Meeting:
     atomic_int here
     atomic_int most  # that were ever here at the same time
-    time_t end
+    int64_t end
 
 
 cdef void _arrive(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
@@ -127,7 +125,7 @@ cdef void _arrive(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil
     while most < here and not atomic_compare_exchange_weak(&meeting.most, &most, here):
         pass
     while atomic_load(&meeting.here) < parts:
-        if c_time(NULL) >= meeting.end:  # gone before this thread takes a second part
+        if fe_now_ns() >= meeting.end:  # gone before this thread takes a second part
             atomic_fetch_add(&meeting.here, -1)
             return
         sched_yield()
@@ -145,8 +143,8 @@ def meet(int n, int seconds=10):
     if not 1 <= n <= FE_MOST_PARTS:
         raise ValueError(f"from 1 to {FE_MOST_PARTS} threads can meet, got {n}")
     meeting.here = meeting.most = 0
-    meeting.end = c_time(NULL) + seconds
-    while n > 1 and c_time(NULL) <= meeting.end:
+    meeting.end = fe_now_ns() + <int64_t>seconds * 1_000_000_000
+    while n > 1 and fe_now_ns() <= meeting.end:
         with nogil:
             has_met = fe_try_run(_arrive, &meeting, n, n)
         if has_met:

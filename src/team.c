@@ -32,7 +32,10 @@ enum {
      * another, with some use of their results between them, find it awake (docs/decisions.md, "One team,
      * which helps"). */
     SOON_NS = 250 * 1000,
+    /* Jobs that follow one another as closely as this are worth waking it, whatever their size. */
+    AT_ONCE_NS = 10 * 1000,
     LOOKS = 64, /* between two looks at the clock */
+    FE_MOST_HELPERS = 4096, /* fastembed/threads.py allows no more threads */
 };
 
 /* What is open: the number of the job and the parts that nobody has taken yet, from `first` to before
@@ -56,7 +59,7 @@ static atomic_int parts, threads;
 static atomic_int done; /* parts */
 
 static atomic_int taken; /* the team has an owner: a caller */
-static atomic_int started; /* the leader lives, or could not be made */
+static atomic_int started; /* the leader lives */
 static atomic_int leader_sleeps, owner_sleeps;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for sleeping, nothing else */
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER, finished = PTHREAD_COND_INITIALIZER;
@@ -114,7 +117,7 @@ static void sleep_until(int (*is_true)(void), atomic_int *sleeps, pthread_cond_t
 static struct {
     _Alignas(128) atomic_int core; /* where it last looked out for work; alone on its cache line */
     _Alignas(128) atomic_int id;
-    atomic_int banned_from; /* a core, or -1 */
+    atomic_int banned_from; /* a core, or -1. The owner sets it while the leader sleeps or cannot run */
 } leader = {.banned_from = -1};
 
 static void keep_leader_off_this_core(void)
@@ -122,7 +125,7 @@ static void keep_leader_off_this_core(void)
     int here = sched_getcpu(), id = atomic_load(&leader.id);
     int is_here = atomic_load_explicit(&leader.core, memory_order_relaxed) == here;
     cpu_set_t others;
-    if (id == 0 || here < 0 || (!is_here && atomic_load(&leader.banned_from) == here))
+    if (id == 0 || here < 0 || (!is_here && (!atomic_load(&leader_sleeps) || leader.banned_from == here)))
         return;
     if (sched_getaffinity(getpid(), sizeof others, &others) != 0)
         return;
@@ -131,7 +134,7 @@ static void keep_leader_off_this_core(void)
         atomic_store(&leader.banned_from, here);
 }
 
-/* Its OpenMP team may run wherever the process may. */
+/* Its OpenMP team, whose threads start with its own affinity, may run wherever the main thread may. */
 static void lift_ban(void)
 {
     cpu_set_t cores;
@@ -184,6 +187,26 @@ static void work_on(uint32_t number, int is_caller)
 
 void fe_help(uint32_t number) { work_on(number, 0); }
 
+static int start_thread(pthread_t *thread, void *(*run)(void *));
+static void *do_nothing(void *nothing) { return nothing; }
+
+/* Whether so many threads can be started, because OpenMP ends the process where it cannot start one (as
+ * under a limit on the tasks of a container). Tried once for each larger team. */
+static int can_start(int n)
+{
+    static int most = 1;
+    pthread_t threads_[FE_MOST_HELPERS];
+    if (n <= most)
+        return 1;
+    int made = 0;
+    while (made < n && made < FE_MOST_HELPERS && start_thread(&threads_[made], do_nothing))
+        ++made;
+    for (int i = 0; i < made; ++i)
+        pthread_join(threads_[i], NULL);
+    most = made == n ? n : most;
+    return made == n;
+}
+
 static void *lead(void *nothing)
 {
     (void)nothing;
@@ -199,7 +222,7 @@ static void *lead(void *nothing)
         patience = gap < SOON_NS && 2 * gap > PATIENCE_NS ? 2 * gap : PATIENCE_NS;
         uint32_t number = NUMBER(atomic_load_explicit(&ticket, memory_order_acquire));
         int others = atomic_load_explicit(&threads, memory_order_relaxed) - 1;
-        if (others > 1) {
+        if (others > 1 && can_start(others)) {
             lift_ban();
             bring_team(others, number);
         } else {
@@ -209,40 +232,61 @@ static void *lead(void *nothing)
     return NULL;
 }
 
-/* The leader takes no signals (Python's handlers wait for its main thread, which must be the one to be
- * woken), and may run wherever the process may, also if the thread that first needed it is pinned to one
- * core. */
-static void start_leader(void)
+/* Start a thread that takes no signals sent to the process: Python's handlers wait for its main thread,
+ * which must be the one to be woken. Those that a fault of the thread itself raises stay, for faulthandler
+ * and its like. */
+static int start_thread(pthread_t *thread, void *(*run)(void *))
 {
-    sigset_t all, before;
-    pthread_t leader;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&leader, NULL, lead, NULL) == 0) {
-#if defined(__linux__)
-        cpu_set_t cpus;
-        if (sched_getaffinity(getpid(), sizeof cpus, &cpus) == 0)
-            pthread_setaffinity_np(leader, sizeof cpus, &cpus);
-        pthread_setname_np(leader, "fastembed");
-#endif
-        pthread_detach(leader);
-    } /* else: nobody will ever help, and every call does its work all the same */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t others, before;
+    sigfillset(&others);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; ++i)
+        sigdelset(&others, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &others, &before);
+    int failed = pthread_create(thread, NULL, run, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed == 0;
+}
+
+/* Whether there is a leader now. It may run wherever the process's main thread may, also if the thread
+ * that first needs it is pinned to one core. */
+static int start_leader(void)
+{
+    pthread_t thread;
+    if (!start_thread(&thread, lead))
+        return 0;
+#if defined(__linux__)
+    cpu_set_t cpus;
+    if (sched_getaffinity(getpid(), sizeof cpus, &cpus) == 0)
+        pthread_setaffinity_np(thread, sizeof cpus, &cpus);
+    pthread_setname_np(thread, "fastembed");
+#endif
+    pthread_detach(thread);
+    return 1;
 }
 
 int fe_may_help(int worth_waking)
 {
+    static _Atomic int64_t asked;
+    int64_t now = fe_now_ns(), before = atomic_exchange_explicit(&asked, now, memory_order_relaxed);
     if (!FE_OPENMP || atomic_load_explicit(&taken, memory_order_relaxed))
         return 0;
-    return worth_waking || (atomic_load(&started) && !atomic_load(&leader_sleeps));
+    if (worth_waking || now - before < AT_ONCE_NS)
+        return 1;
+    return atomic_load(&started) && !atomic_load(&leader_sleeps);
 }
 
 int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t its_parts, int its_threads)
 {
     if (!FE_OPENMP || its_parts > FE_MOST_PARTS || atomic_exchange_explicit(&taken, 1, memory_order_acquire))
         return 0;
-    if (!atomic_exchange(&started, 1))
-        start_leader();
+    if (!atomic_load_explicit(&started, memory_order_relaxed)) {
+        if (!start_leader()) { /* nobody can help; perhaps next time */
+            atomic_store_explicit(&taken, 0, memory_order_release);
+            return 0;
+        }
+        atomic_store(&started, 1);
+    }
     atomic_store_explicit(&job, its_job, memory_order_relaxed);
     atomic_store_explicit(&state, its_state, memory_order_relaxed);
     atomic_store_explicit(&parts, (int)its_parts, memory_order_relaxed);
@@ -250,8 +294,7 @@ int fe_try_run(fe_job its_job, void *its_state, ptrdiff_t its_parts, int its_thr
     atomic_store_explicit(&done, 0, memory_order_relaxed);
     uint64_t open = NEW_TICKET(atomic_load_explicit(&ticket, memory_order_relaxed), its_parts);
     atomic_store(&ticket, open);
-    if (its_threads == 2)
-        keep_leader_off_this_core();
+    keep_leader_off_this_core();
     wake(&leader_sleeps, &work);
     work_on(NUMBER(open), 1);
     while (!is_finished() && !comes_soon(is_finished, PATIENCE_NS))

@@ -196,6 +196,7 @@ def test_what_fits_as_it_is_goes_the_short_way_and_nothing_else():
         (table.astype(int), ids, values),
         (table[:, ::2], ids, values[:, :1].copy()),
         (table, [1, 1], values),
+        (table, np.array([1.0, 2.0]), values),
         (table, np.ma.array(ids, mask=[0, 1]), values),
         (table, ids, values.astype("f8")),
         (table, ids, values.astype(">f4")),
@@ -207,8 +208,6 @@ def test_what_fits_as_it_is_goes_the_short_way_and_nothing_else():
     ]:
         assert not _rows.add_as_is(held, at, what)
     np.testing.assert_array_equal(table, [[0, 0], [2, 2], [0, 0], [0, 0]])
-    with pytest.raises(TypeError, match="ids must be integers"):
-        _rows.add_as_is(table, np.array([1.0, 2.0]), values)
     with pytest.raises(TypeError, match="masked array"):
         ops.scatter_add(table, np.ma.array(ids, mask=[0, 1]), values)
 
@@ -378,3 +377,20 @@ def test_embedding_equals_one_hot_then_dense_forward_and_backward(addition, thre
         assert embedding.backward(upstream) is None
         dense.backward(upstream)
     np.testing.assert_array_equal(embedding.embeddings.gradient.to_dense(), dense.kernel.gradient)
+
+
+@pytest.mark.parametrize(
+    "ids", [[1.0, 0.0, 1.0], np.array([1, 0, 1], "f4"), [True, False, True], np.array([1, 0, 1], ">i2")]
+)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("make", [np.array, Variable])
+def test_ids_of_every_kind_that_a_lookup_takes(ids, dtype, make):
+    updates = np.arange(6, dtype=dtype).reshape(3, 2)
+    table = make(np.zeros((2, 2), dtype))
+    ops.scatter_add(table, ids, updates)
+    np.testing.assert_array_equal(np.asarray(table), [[2, 3], [4, 6]])
+    ops.scatter_add(table, [], np.zeros((0, 2), dtype))
+    ops.scatter_add(table, np.array([]), np.zeros((0, 2), dtype))
+    for wrong, error in ((np.array([0.5]), ValueError), (np.array(["0"]), TypeError), ([2.0], IndexError)):
+        with pytest.raises(error):
+            ops.scatter_add(table, wrong, updates[:1])

@@ -408,7 +408,7 @@ def test_importing_reads_nothing_and_sets_the_policy_of_the_core():
         """
 opened = []
 builtins.open = lambda *args, **kwargs: opened.append(args)
-os.sched_getaffinity = lambda pid: opened.append(pid)
+os.sched_getaffinity = lambda pid: opened.append(pid) if pid else {0}  # 0: that importing changed nothing
 os.environ["FASTEMBED_NUM_THREADS"] = "nonsense"
 exec(code, vars(threads))
 assert not opened
@@ -432,3 +432,12 @@ assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 6
 assert threads.get_num_threads() == 5
 """
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="there are no affinities here")
+@pytest.mark.parametrize("variable", ["OMP_PROC_BIND=true", "GOMP_CPU_AFFINITY=0"])
+def test_importing_binds_no_thread_to_a_cpu(variable):
+    """libgomp binds the thread that loads it, where its variables say so."""
+    name, value = variable.split("=")
+    code = "import os; b = os.sched_getaffinity(0); import fastembed; assert os.sched_getaffinity(0) == b"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, name: value})
