@@ -21,6 +21,8 @@ test-main: .venv/.test
 
 # The other two builds are installed packages, tested from a folder where the checkout cannot be imported.
 INSTALLED := pytest -c ../pyproject.toml --rootdir .. -p no:cacheprovider --ignore=../tests/fixtures --ignore-glob='../*/demo/train.py' ../tests --pyargs fastembed
+# The wheel is the default build; what its processes do was tested there.
+WITHOUT_PROCESSES := --ignore=../tests/test_stress.py
 
 test-serial: .venv/.test dist
 	@echo "== The suite: built without OpenMP (FASTEMBED_OPENMP=0) =="
@@ -33,7 +35,7 @@ test-numpy1: dist
 	rm -rf .venv-numpy1
 	$(PYTHON) -m venv .venv-numpy1
 	.venv-numpy1/bin/pip install --quiet 'numpy==1.26.*' "$$(ls dist/*.whl)[keras-files]" pytest pytest-timeout hypothesis
-	cd build && FASTEMBED_EXPECT_OPENMP=1 ../.venv-numpy1/bin/$(INSTALLED)
+	cd build && FASTEMBED_EXPECT_OPENMP=1 ../.venv-numpy1/bin/$(INSTALLED) $(WITHOUT_PROCESSES)
 
 check: .venv/.test  ## The linters, the types, the stubs against the compiled modules, the floors
 	.venv/bin/ruff check .

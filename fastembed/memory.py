@@ -20,8 +20,8 @@ def set_cache_limit(nbytes: int | None) -> None:
     """Keep at most so many bytes of memory for the next large outputs, and give back what is kept now.
 
     Outputs of 1 MiB and more come from memory that earlier ones left, because the page faults of fresh
-    memory cost more than the rows. Of what is kept, all but 32 MiB is the system's to take when it needs
-    memory.
+    memory cost more than the rows. Of what is kept, all but some 32 MiB is the system's to take when it
+    needs memory.
 
     Parameters
     ----------

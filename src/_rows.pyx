@@ -140,8 +140,15 @@ cdef enum:
     # Outputs that the second-level caches cannot hold are written past them: faster alone and with a sum of
     # the output after it (docs/decisions.md, "Large outputs").
     STREAM_BYTES = 32 * 1024 * 1024
-    # Bundles of rows for each owner in an addition: 1 % of its share, where no row is named often.
+    # Bundles of rows for each owner in an addition: 1/64 of its share, where no row is named often. No more
+    # than 1024 in all, whose counts fit into the first-level cache.
     BUNDLES_A_PART = 64
+    BUNDLE_BITS = 10
+    # Digits of the sort: 11 bits, whose counts fill half of the first-level cache, where there are enough ids
+    # to make up for clearing them; else 8.
+    LARGE_DIGIT = 11
+    SMALL_DIGIT = 8
+    LARGE_SORT = 2048
     # Axes that an array can have in any NumPy; what the one that runs allows is _max_dims.
     MAX_DIMS = 64
 
@@ -853,7 +860,7 @@ cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
     job.ahead = _rows_ahead(job.row_bytes, job.table_rows * <Py_ssize_t>job.row_bytes)
     team.parts = team.threads  # each walks over all ids; few enough for uint16_t owners (threads.py)
     if team.parts > 1:
-        job.bits = min(10, _bits(BUNDLES_A_PART * team.parts - 1))
+        job.bits = min(BUNDLE_BITS, _bits(BUNDLES_A_PART * team.parts - 1))
         if 0 < job.row_bytes < FE_LINE:
             job.line_bits = _bits(FE_LINE // job.row_bytes) - 1
         more = (team.parts * sizeof(Py_ssize_t) + sizeof(uint16_t)) << job.bits
@@ -914,7 +921,7 @@ def sum_rows(ids, values, Py_ssize_t rows):
         Outside outside
         Team team
         Py_ssize_t unique = 0, counts
-        int ids_ndim, row_ndim, axis, key_bits, passes
+        int ids_ndim, row_ndim, axis, key_bits, digit, passes
         cnp.npy_intp dims[MAX_DIMS + 1]
         char* memory
     if rows < 0:
@@ -938,7 +945,8 @@ def sum_rows(ids, values, Py_ssize_t rows):
     job.ahead = _rows_ahead(job.row_bytes, job.n * <Py_ssize_t>job.row_bytes)
     job.threads = team.threads
     key_bits = max(1, _bits(rows - 1))
-    passes = (key_bits + 10) // 11 if view.n >= 2048 else (key_bits + 7) // 8
+    digit = LARGE_DIGIT if view.n >= LARGE_SORT else SMALL_DIGIT
+    passes = (key_bits + digit - 1) // digit
     job.bits = (key_bits + passes - 1) // passes
     # More entries than counts in a part of the sort.
     team.parts = min(team.parts, max(<Py_ssize_t>team.threads, view.n >> (job.bits + 1)))

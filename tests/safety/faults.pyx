@@ -10,6 +10,9 @@ from fastembed._team cimport Team, run, team_for
 
 import fastembed
 
+cdef extern from "team.h" nogil:
+    int64_t fe_now_ns()
+
 cdef extern from "<stdatomic.h>" nogil:
     ctypedef int atomic_int
     int atomic_fetch_add(atomic_int*, int)
@@ -38,13 +41,14 @@ def overflow(Py_ssize_t n, Py_ssize_t row_bytes):
 
 cdef struct Shared:
     atomic_int arrived
+    int64_t end
     int64_t count
 
 
 cdef void _count(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef Shared* shared = <Shared*>state
     atomic_fetch_add(&shared.arrived, 1)
-    while atomic_load(&shared.arrived) < parts:  # each part has a thread of its own
+    while atomic_load(&shared.arrived) < parts and fe_now_ns() < shared.end:  # each part has its own thread
         sched_yield()
     shared.count += 1
 
@@ -56,7 +60,7 @@ def shared():
         Shared state
     with fastembed.num_threads(2):
         team = team_for(2**30, 2)
-    state.arrived, state.count = 0, 0
+    state.arrived, state.count, state.end = 0, 0, fe_now_ns() + 10_000_000_000
     with nogil:
         run(_count, &state, team)
     return state.count

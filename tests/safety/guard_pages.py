@@ -129,12 +129,13 @@ def large() -> None:
 
 def accumulate() -> None:
     """Additions in place and by row: table, ids and values at both ends."""
-    tables, ids_fence, values_fence = Fence(PAGE), Fence(PAGE), Fence(130 * 320)
+    tables, ids_fence, values_fence = Fence(PAGE), Fence(8 * 2049), Fence(2049 * 320)
     for dtype in ("f4", "f8"):
         for dim in range(1, 321 // np.dtype(dtype).itemsize):
             print(f"accumulate: {dtype}, {dim} numbers a row", flush=True)
             for at_end in (False, True):
-                for count in (1, 2, 47, 130):  # few are sorted by insertion, many by digits
+                # Blocks of an addition have 256 or 512 ids; from 2048 on, sums are sorted by larger digits.
+                for count in (1, 2, 130, 513) if dim % 16 else (1, 513, 2049):
                     start = np.arange(3 * dim, dtype=dtype).reshape(3, dim)
                     ids = ids_fence.place(ids_for(3, count, "i8"), at_end)
                     values = values_fence.place(np.ones((count, dim), dtype), at_end)

@@ -92,7 +92,7 @@ def _rate(callers: int, seconds: float) -> float:
         return (len(done) - before) / (time.perf_counter() - start)
 
 
-@promise("other Python threads go on during a large lookup: the GIL is released")
+@promise("other Python threads go on during a large lookup: the GIL is released", timed=True)
 def gil(short: bool) -> tuple[str, bool]:
     steps, seconds = apart(steps_during_a_lookup)
     return f"another thread made {steps} steps of 1 ms in a lookup of {1e3 * seconds:.0f} ms", steps >= 10

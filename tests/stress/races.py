@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from safety.guard_pages import Fence
 
 import fastembed
 from fastembed import _team, ops
@@ -24,7 +25,7 @@ ROWS, DIM = 64, 2
 # A block of the lookup, in 32 cache lines: reading lines that another core writes takes so long that many a
 # change falls between the first id and the last. (Of 48 ids, a lookup that read them twice was not caught.)
 IDS = 256
-GUARD = 0xBAD  # what lies around the table
+GUARD = 0xBAD  # what lies before the table
 UNWRITTEN = 0xDEAD  # what an output holds before a lookup
 CHANGING, STEADY, GOOD = slice(None, None, 7), 5, (0, ROWS - 1)  # which ids change; the others; between what
 BATCH = 1000
@@ -64,7 +65,9 @@ def _until(found: Counter[str], n: int) -> Iterator[None]:
 
 
 def _guarded_table(dtype: type) -> np.ndarray:
-    return np.full((3 * ROWS, DIM), GUARD, dtype)[ROWS : 2 * ROWS]
+    """A table with other rows before it and a page behind it that nobody may touch."""
+    rows = np.full((2 * ROWS, DIM), GUARD, dtype)
+    return Fence(rows.nbytes).place(rows, at_end=True)[ROWS:]
 
 
 @promise(
@@ -80,7 +83,7 @@ def lookups(short: bool) -> tuple[str, bool]:
         f"{found['right']} right, {found['changed']} of them with rows of before and after a change; "
         f"{found['error']} errors, {found['put back']} of them with good ids again; {found['wrong']} "
         f"with wrong rows, {found['unwritten']} with unwritten ones, {found['misreported']} untrue errors",
-        not (found["wrong"] or found["unwritten"] or found["misreported"]),
+        found["put back"] > 0 and not (found["wrong"] or found["unwritten"] or found["misreported"]),
     )
 
 

@@ -78,7 +78,7 @@ def ctrl_c(short: bool) -> tuple[str, bool]:
             raise RuntimeError(f"no signal came in time: {name}")
         wall, cpu = max(answers)
         text.append(f"{name} {1e3 * wall:.0f} ({1e3 * cpu:.0f})")
-        holds &= wall <= 0.1
+        holds &= wall <= (2 if short else 0.1)  # the short form runs on busy machines, and still must answer
     return f"slowest, in ms (and CPU time of the thread): {', '.join(text)}", holds
 
 
@@ -155,14 +155,19 @@ def masks(short: bool) -> tuple[str, bool]:
         raise NotHere("built without OpenMP: there are no such threads")
     blocked = apart(blocked_by_helpers, 4)
     missing = [sorted(ASYNCHRONOUS - {*signals}) for signals in blocked]
-    return f"{len(blocked)} such threads for a team of 4; not blocked: {missing}", missing == [[]] * 3
+    faults = [sorted(FAULTS & {*signals}) for signals in blocked]
+    text = f"{len(blocked)} such threads for a team of 4; not blocked: {missing}, faults blocked: {faults}"
+    return text, missing == faults == [[]] * 3
 
 
-# Those that a thread causes itself (SIGSEGV and its like) kill the process blocked or not.
-ASYNCHRONOUS = set(range(1, signal.NSIG)) - {
-    signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
-    signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT, 32, 33,  # the last two are glibc's own
+# Those that a thread causes itself end the process, blocked or not; but a handler (faulthandler's) runs only
+# if they are not.
+FAULTS = {
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
+    signal.SIGABRT,
 }  # fmt: skip
+OF_GLIBC = {32, 33}
+ASYNCHRONOUS = {*range(1, signal.NSIG)} - {signal.SIGKILL, signal.SIGSTOP} - FAULTS - OF_GLIBC
 
 
 def blocked_by_helpers(allowed: int) -> list[list[int]]:
