@@ -64,10 +64,11 @@ def _until(found: Counter[str], n: int) -> Iterator[None]:
         yield
 
 
-def _guarded_table(dtype: type) -> np.ndarray:
-    """A table with other rows before it and a page behind it that nobody may touch."""
+def _guarded_table(dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """A table, and the rows before it. Behind it comes a page that nobody may touch."""
     rows = np.full((2 * ROWS, DIM), GUARD, dtype)
-    return Fence(rows.nbytes).place(rows, at_end=True)[ROWS:]
+    placed = Fence(rows.nbytes).place(rows, at_end=True)
+    return placed[ROWS:], placed[:ROWS]
 
 
 @promise(
@@ -91,7 +92,7 @@ def race(dtype: str, allowed: int, n: int) -> Counter[str]:
     """Look the changing ids up ``n`` times; what was found."""
     _team.set_serial_bytes(0)
     fastembed.set_num_threads(allowed)
-    table = _guarded_table(np.int64)
+    table, _ = _guarded_table(np.int64)
     table[:] = np.arange(1, ROWS + 1)[:, None]
     out = np.empty((BATCH, IDS, DIM), np.int64)
     failed = np.zeros(BATCH, bool)
@@ -145,7 +146,7 @@ def race_of_additions(allowed: int, n: int) -> Counter[str]:
     """Add rows of ones at the changing ids ``n`` times; what was found."""
     _team.set_serial_bytes(0)
     fastembed.set_num_threads(allowed)
-    table = _guarded_table(np.float64)
+    table, before = _guarded_table(np.float64)
     table[:] = 0
     ones = np.ones((IDS, DIM))
     found: Counter[str] = Counter()
@@ -159,7 +160,5 @@ def race_of_additions(allowed: int, n: int) -> Counter[str]:
     found["off"] = int(abs(table.sum() - found["right"] * ones.sum()))
     strays = np.ones(ROWS, bool)
     strays[[*GOOD, STEADY]] = False
-    found["strays"] = int(
-        np.count_nonzero(table[strays]) + np.count_nonzero(table.base != GUARD) - table.size
-    )
+    found["strays"] = int(np.count_nonzero(table[strays]) + np.count_nonzero(before != GUARD))
     return found
