@@ -96,7 +96,7 @@ def set_num_threads(n: int | None) -> None:
     ----------
     n : int or None
         Taken as given, above the number of CPUs too. None restores the default and works it out anew, which
-        notices that a container's quota was changed.
+        notices that a container's quota was changed. Threads that a larger number needed go on sleeping.
 
     Raises
     ------

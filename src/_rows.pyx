@@ -123,9 +123,11 @@ cdef enum:
     SIGNAL_NS = 20 * 1000 * 1000
     # Of rows wider than this a step has too few to share out: they are shared out by columns.
     WIDE_BYTES = 4 * 1024 * 1024
-    # Lookups that move less keep the GIL. Giving it up costs little, but getting it back from a busy
-    # thread can take the interpreter's switch interval of 5 ms (docs/decisions.md).
-    GIL_BYTES = 128 * 1024
+    # Lookups that move less, and of fewer ids, keep the GIL: some 50 us at most. Getting it back takes as long
+    # when others wait for it, and from a busy thread up to the interpreter's switch interval of 5 ms
+    # (docs/decisions.md, "The GIL is kept for short copies").
+    GIL_BYTES = 4 * 1024 * 1024
+    GIL_IDS = 64 * 1024
     # How far ahead rows are fetched (docs/decisions.md, "Rows fetched ahead"). Rows of smaller tables lie in
     # the second-level cache, where it only costs time; ...
     CACHED_BYTES = 512 * 1024
@@ -193,7 +195,7 @@ cdef cnp.ndarray _contiguous(cnp.ndarray ids):
         return cnp.PyArray_NewCopy(ids, cnp.NPY_CORDER)
     copy = np.empty((<object>ids).shape, (<object>ids).dtype)
     axis = int(np.argmax((<object>ids).shape))
-    step = max(<Py_ssize_t>1, STEP_IDS // (size // cnp.PyArray_DIM(ids, axis)))
+    step = max(<Py_ssize_t>1, STEP_IDS // 4 // (size // cnp.PyArray_DIM(ids, axis)))
     to, of = np.moveaxis(copy, axis, 0), np.moveaxis(ids, axis, 0)
     for start in range(0, cnp.PyArray_DIM(ids, axis), step):
         to[start : start + step] = of[start : start + step]
@@ -371,12 +373,14 @@ cdef Outside _take(Lookup* job) except *:
         # No overflow: the output is there, and rows are at most twice as wide in it as in the table.
         Py_ssize_t n = job.ids.n, nbytes = n * (job.table.row_bytes + job.table.out_row_bytes), step
         Team team = team_for(nbytes, n)
+        bint keeps_gil
         Outside first
     if job.table.row_bytes > WIDE_BYTES:
         return _take_wide(job)
     first.position = -1
     job.start, job.stop, job.outside = 0, n, &first
-    if team.parts == 1 and nbytes < GIL_BYTES and n < GIL_BYTES:
+    keeps_gil = nbytes < GIL_BYTES and n < GIL_IDS
+    if keeps_gil and team.parts == 1:
         run(_take_part, job, team)
         return first
     job.outside = <Outside*>malloc(team.parts * sizeof(Outside))
@@ -386,8 +390,11 @@ cdef Outside _take(Lookup* job) except *:
     step = min(<Py_ssize_t>STEP_IDS, max(<Py_ssize_t>1, step))
     try:
         while job.start < n and first.position < 0:
-            with nogil:
-                _take_for_a_while(job, team, step, &first)
+            if keeps_gil:
+                _take_for_a_while(job, team, n, &first)
+            else:
+                with nogil:
+                    _take_for_a_while(job, team, step, &first)
             PyErr_CheckSignals()
     finally:
         free(job.outside)
@@ -869,7 +876,7 @@ cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
         job.counts = job.outside + team.parts
         job.owners = <uint16_t*>(job.counts + (team.parts << job.bits))
     try:
-        if team.parts == 1 and nbytes < GIL_BYTES and job.n < GIL_BYTES:
+        if team.parts == 1 and nbytes < GIL_BYTES and job.n < GIL_IDS:
             outside = _copy_and_add(job, team)
         else:
             with nogil:

@@ -35,7 +35,6 @@ enum {
     /* Jobs that follow one another as closely as this are worth waking it, whatever their size. */
     AT_ONCE_NS = 10 * 1000,
     LOOKS = 64, /* between two looks at the clock */
-    FE_MOST_HELPERS = 4096, /* fastembed/threads.py allows no more threads */
 };
 
 /* What is open: the number of the job and the parts that nobody has taken yet, from `first` to before
@@ -188,23 +187,45 @@ static void work_on(uint32_t number, int is_caller)
 void fe_help(uint32_t number) { work_on(number, 0); }
 
 static int start_thread(pthread_t *thread, void *(*run)(void *));
-static void *do_nothing(void *nothing) { return nothing; }
 
-/* Whether so many threads can be started, because OpenMP ends the process where it cannot start one (as
- * under a limit on the tasks of a container). Tried once for each larger team. */
-static int can_start(int n)
+/* OpenMP ends the process where it cannot start a thread, as under a limit on the tasks of a container. So
+ * before it starts more than it has, as many and some more are held at once, to see whether there is room
+ * for them. Only the leader waits for that; callers work. */
+enum { MORE_TASKS = 16, BETWEEN_TRIALS_NS = 1000 * 1000 * 1000, MOST_HELPERS = 4096 /* as in threads.py */ };
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static int have = 1; /* OpenMP keeps the threads of its last team, and no more */
+static int64_t refused;
+
+static void *pass_gate(void *nothing)
 {
-    static int most = 1;
-    pthread_t threads_[FE_MOST_HELPERS];
-    if (n <= most)
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return nothing;
+}
+
+static int may_bring(int n)
+{
+    pthread_t trial[MOST_HELPERS + MORE_TASKS];
+    int made = 0, wanted = n - have + MORE_TASKS;
+    if (n <= have) {
+        have = n;
         return 1;
-    int made = 0;
-    while (made < n && made < FE_MOST_HELPERS && start_thread(&threads_[made], do_nothing))
+    }
+    if (n > MOST_HELPERS || (refused && fe_now_ns() - refused < BETWEEN_TRIALS_NS))
+        return 0;
+    pthread_mutex_lock(&gate);
+    while (made < wanted && start_thread(&trial[made], pass_gate))
         ++made;
+    pthread_mutex_unlock(&gate);
     for (int i = 0; i < made; ++i)
-        pthread_join(threads_[i], NULL);
-    most = made == n ? n : most;
-    return made == n;
+        pthread_join(trial[i], NULL);
+    refused = made < wanted ? fe_now_ns() : 0;
+    if (refused)
+        return 0;
+    /* The system counts a thread for a moment after it was joined. */
+    nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    have = n;
+    return 1;
 }
 
 static void *lead(void *nothing)
@@ -222,7 +243,7 @@ static void *lead(void *nothing)
         patience = gap < SOON_NS && 2 * gap > PATIENCE_NS ? 2 * gap : PATIENCE_NS;
         uint32_t number = NUMBER(atomic_load_explicit(&ticket, memory_order_acquire));
         int others = atomic_load_explicit(&threads, memory_order_relaxed) - 1;
-        if (others > 1 && can_start(others)) {
+        if (others > 1 && may_bring(others)) {
             lift_ban();
             bring_team(others, number);
         } else {
@@ -308,10 +329,12 @@ static void in_child(void)
 {
     static const pthread_mutex_t new_lock = PTHREAD_MUTEX_INITIALIZER;
     static const pthread_cond_t new_condition = PTHREAD_COND_INITIALIZER;
-    lock = new_lock;
+    lock = gate = new_lock;
     work = finished = new_condition;
     atomic_store(&ticket, NEW_TICKET(atomic_load(&ticket), 0));
     atomic_store(&started, 0);
+    have = 1;
+    refused = 0;
     atomic_store(&leader_sleeps, 0);
     atomic_store(&owner_sleeps, 0);
 #if defined(__linux__)

@@ -24,9 +24,17 @@ def line(goal: Goal) -> str:
     return f"| {goal.promise} | {goal.measured} | {_VERDICTS[goal.holds]} |"
 
 
-def table(goals: list[Goal]) -> str:
-    """All goals as a table in Markdown, and a last line that counts them."""
-    short = sum(goal.holds is False for goal in goals)
+HEAD = "| goal | measured | |\n| --- | --- | --- |"
+
+
+def summary(goals: list[Goal]) -> str:
+    """How many hold, and by name those that fall short."""
+    short = [goal.promise for goal in goals if goal.holds is False]
     unknown = sum(goal.holds is None for goal in goals)
-    last = f"{len(goals) - short - unknown} hold, {short} fall short, {unknown} not measured"
-    return "\n".join(["| goal | measured | |", "| --- | --- | --- |", *map(line, goals), "", last])
+    counts = f"{len(goals) - len(short) - unknown} hold, {len(short)} fall short, {unknown} not measured"
+    return "\n".join([counts, *(f"falls short: {promise}" for promise in short)])
+
+
+def table(goals: list[Goal]) -> str:
+    """All goals as a table in Markdown, and the summary."""
+    return "\n".join([HEAD, *map(line, goals), "", summary(goals)])

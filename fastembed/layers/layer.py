@@ -319,7 +319,8 @@ class Layer(TableCall):
         """Turn the gradient of the last recorded call's output into gradients of weights and input.
 
         Calls are recorded with ``training=True`` and inside `recording`, by each thread for itself;
-        a layer called twice is differentiated twice, the last call first.
+        a layer called twice is differentiated twice, the last call first. A call is remembered until then, so
+        ``training=True`` without `backward` fills memory.
 
         Parameters
         ----------
@@ -348,6 +349,8 @@ class Layer(TableCall):
         (remembered, shape), upstream = calls[-1], np.asarray(upstream)
         if isinstance(shape, Table):  # which answered alone
             shape = (*remembered.shape, *shape.shape[1:])
+        if upstream.dtype.kind == "c":
+            raise TypeError(f"upstream must be real numbers, got dtype {upstream.dtype}")
         if shape is not None and upstream.shape != shape:
             raise ValueError(f"upstream must have the shape of the output, {shape}, got {upstream.shape}")
         gradient = self.backpropagate(remembered, upstream)

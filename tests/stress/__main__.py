@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from goals import line, table
+from goals import HEAD, line, summary
 
 from stress.promises import PROMISES
 from stress.subjects import SUBJECTS
@@ -23,12 +23,13 @@ def main() -> int:
     for name in {*parsed.names} - {*PROMISES, *SUBJECTS}:
         parser.error(f"there is no {name!r}; there are {', '.join([*SUBJECTS, *PROMISES])}")
     goals = []
+    print(HEAD)
     for name, promise in PROMISES.items():
         if not parsed.names or {name, name.partition(".")[0]} & {*parsed.names}:
             start = time.monotonic()
             goals.append(promise.check(parsed.short))
             print(f"{line(goals[-1])} {name}, {time.monotonic() - start:.1f} s", flush=True)
-    print(f"\n{table(goals)}")
+    print(f"\n{summary(goals)}")
     return int(any(goal.holds is False for goal in goals))
 
 

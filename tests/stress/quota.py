@@ -1,4 +1,4 @@
-"""Containers that may use less CPU time than they see CPUs."""
+"""Containers that may use less than they see: CPU time, and tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fastembed
-from fastembed import cgroups
+from fastembed import _team, cgroups
 from stress.lookups import Known
 from stress.promises import NotHere, apart, median, promise, quantile
 
@@ -40,20 +40,20 @@ def cpu_group(cpus: float) -> Iterator[Path]:
                 _remove(folder)
 
 
-def _new_group() -> Path:
-    """An empty cgroup whose CPU quota can be set, in any of those that we are in."""
+def _new_group(controller: str = "cpu", limits: tuple[str, ...] = ("cpu.max", "cpu.cfs_quota_us")) -> Path:
+    """An empty cgroup in which one of the limits can be set, in any of those that we are in."""
     reasons = []
-    for folder in cgroups.folders("cpu"):
+    for folder in cgroups.folders(controller):
         group = Path(folder, f"fastembed-stress-{os.getpid()}")
         try:
             group.mkdir()
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror}")
             continue
-        if (group / "cpu.max").exists() or (group / "cpu.cfs_quota_us").exists():
+        if any((group / limit).exists() for limit in limits):
             return group
         group.rmdir()
-        reasons.append(f"{folder}: it has no CPU quota to set")
+        reasons.append(f"{folder}: it has none of {', '.join(limits)}")
     raise NotHere(f"no cgroup can be made here ({'; '.join(reasons) or 'none is mounted'})")
 
 
@@ -166,3 +166,31 @@ def info_inside(group: str) -> dict[str, str]:
     _join(group)
     command = [sys.executable, "-m", "fastembed", "info", "--json"]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+# --- Tasks ----------------------------------------------------------------------------------------
+
+
+@promise("a limit on tasks below the threads allowed ends no process: lookups go on, with fewer threads")
+def tasks(short: bool) -> tuple[str, bool]:
+    if not _team.openmp:
+        raise NotHere("built without OpenMP: there are no more threads")
+    text = []
+    for allowed, limit in ((41, 40), (64, 40), (64, 70)):
+        group = _new_group("pids", ("pids.max",))
+        try:
+            (group / "pids.max").write_text(str(limit))
+            runs = [apart(threads_under_a_limit, str(group), allowed) for _ in range(1 if short else 4)]
+            text.append(f"{allowed} allowed, {limit} tasks: {max(runs)} threads")
+        finally:
+            _remove(group)
+    return "; ".join(text), True  # a process that ended would have been an error
+
+
+def threads_under_a_limit(group: str, allowed: int) -> int:
+    _join(group)
+    fastembed.set_num_threads(allowed)
+    known = Known()
+    if not all(known.is_right() for _ in range(20)):
+        raise RuntimeError("wrong rows")
+    return len(list(Path("/proc/self/task").iterdir()))
