@@ -123,8 +123,8 @@ cdef enum:
     SIGNAL_NS = 20 * 1000 * 1000
     # Of rows wider than this a step has too few to share out: they are shared out by columns.
     WIDE_BYTES = 4 * 1024 * 1024
-    # Lookups that move less, and of fewer ids, keep the GIL: some 50 us at most. Getting it back takes as long
-    # when others wait for it, and from a busy thread up to the interpreter's switch interval of 5 ms
+    # Lookups that move less, and of fewer ids, keep the GIL: some 50 us at most. Getting it back takes as
+    # long when others wait for it, and from a busy thread up to the interpreter's switch interval of 5 ms
     # (docs/decisions.md, "The GIL is kept for short copies").
     GIL_BYTES = 4 * 1024 * 1024
     GIL_IDS = 64 * 1024
