@@ -191,7 +191,7 @@ static int start_thread(pthread_t *thread, void *(*run)(void *));
 /* OpenMP ends the process where it cannot start a thread, as under a limit on the tasks of a container. So
  * before it starts more than it has, as many and some more are held at once, to see whether there is room
  * for them. Only the leader waits for that; callers work. */
-enum { MORE_TASKS = 16, BETWEEN_TRIALS_NS = 1000 * 1000 * 1000, MOST_HELPERS = 4096 /* as in threads.py */ };
+enum { BETWEEN_TRIALS_NS = 1000 * 1000 * 1000, MOST_HELPERS = 4096 /* as in threads.py */ };
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static int have = 1; /* OpenMP keeps the threads of its last team, and no more */
 static int64_t refused;
@@ -205,8 +205,8 @@ static void *pass_gate(void *nothing)
 
 static int may_bring(int n)
 {
-    pthread_t trial[MOST_HELPERS + MORE_TASKS];
-    int made = 0, wanted = n - have + MORE_TASKS;
+    pthread_t trial[2 * MOST_HELPERS];
+    int made = 0, wanted = n - have + 2 + n / 8;
     if (n <= have) {
         have = n;
         return 1;
