@@ -89,41 +89,36 @@ _AT_ONCE = 1 << 20  # ids: between two such lots Python can hear a Ctrl-C
 def _integral(floats: NDArray[Any], precision: int) -> NDArray[np.int64]:
     """Floats as int64; ``precision`` is the number of bits of their significands."""
     largest = 2.0 ** min(precision, 63)
-    if floats.size <= _AT_ONCE:
-        if not _are_integral(floats, largest):
-            raise _not_integral(floats, precision, largest)
-        return floats.astype(np.int64)
     ids = np.empty(floats.shape, np.int64)
+    done = 0
     with np.nditer(
         [floats, ids],
-        flags=["external_loop", "buffered"],
+        flags=["external_loop", "buffered", "zerosize_ok"],
         op_flags=[["readonly"], ["writeonly"]],
         order="C",
         buffersize=_AT_ONCE,
     ) as lots:
-        for some, their_ids in lots:
-            if not _are_integral(some, largest):
-                raise _not_integral(floats, precision, largest)
-            their_ids[...] = some
+        for lot, its_ids in lots:
+            some = lot.copy()  # what is checked is what is used, whoever changes the ids meanwhile
+            good = (some == np.trunc(some)) & (np.abs(some) < largest)
+            if not good.all():
+                first = int(np.argmin(good))
+                where = ", ".join(map(str, np.unravel_index(done + first, floats.shape)))
+                raise _not_integral(where, some[first], precision)
+            its_ids[...] = some
+            done += some.size
     return ids
 
 
-def _are_integral(floats: NDArray[Any], largest: float) -> bool:
-    return bool(((floats == np.trunc(floats)) & (np.abs(floats) < largest)).all())
-
-
-def _not_integral(floats: NDArray[Any], precision: int, largest: float) -> ValueError:
-    """The error that names the first float which is no id."""
-    good = (floats == np.trunc(floats)) & (np.abs(floats) < largest)
-    first = np.unravel_index(np.argmin(good), good.shape)
-    value = floats[first]
-    where = f"ids[{', '.join(map(str, first)) or '()'}] = {value}"
+def _not_integral(where: str, value: Any, precision: int) -> ValueError:
+    """Why a float is no id."""
+    text = f"ids[{where or '()'}] = {value}"
     if np.isfinite(value) and value == np.trunc(value):
         return ValueError(
-            f"{where} is too large for {floats.dtype}, which cannot tell integers of 2**{precision} "
+            f"{text} is too large for {value.dtype}, which cannot tell integers of 2**{precision} "
             "and more apart; keep ids in an integer dtype"
         )
-    return ValueError(f"{where} is not an integer")
+    return ValueError(f"{text} is not an integer")
 
 
 def gather(table: Any, ids: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:

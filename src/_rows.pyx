@@ -372,11 +372,12 @@ cdef Outside _take(Lookup* job) except *:
     cdef:
         # No overflow: the output is there, and rows are at most twice as wide in it as in the table.
         Py_ssize_t n = job.ids.n, nbytes = n * (job.table.row_bytes + job.table.out_row_bytes), step
-        Team team = team_for(nbytes, n)
+        Team team
         bint keeps_gil
         Outside first
     if job.table.row_bytes > WIDE_BYTES:
         return _take_wide(job)
+    team = team_for(nbytes, n)
     first.position = -1
     job.start, job.stop, job.outside = 0, n, &first
     keeps_gil = nbytes < GIL_BYTES and n < GIL_IDS

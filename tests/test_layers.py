@@ -700,6 +700,14 @@ def test_both_ways_take_the_same_ids(ids, training):
     assert outcome(short) == outcome(long)
 
 
+def test_a_complex_upstream_is_refused():
+    layer = layers.Embedding(4, 1)
+    layer([1], training=True)
+    with pytest.raises(TypeError, match="upstream must be real numbers, got dtype complex128"):
+        layer.backward(np.ones((1, 1), complex))
+    layer.backward(np.ones((1, 1)))
+
+
 def test_a_short_recorded_call_keeps_a_copy_of_its_ids():
     layer = layers.Embedding(4, 1, weights=np.arange(4.0)[:, None])
     ids = np.array([[3, 1], [2, 0]])[:, 0]

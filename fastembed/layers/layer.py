@@ -640,10 +640,7 @@ class Layer(TableCall):
         return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        return dict(self.__dict__)  # said, because the compiled base has more, which is made anew
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
