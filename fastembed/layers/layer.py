@@ -307,8 +307,8 @@ class Layer(State):
             argument = parameter[: -len("_shape")] if parameter.endswith("_shape") else None
             if argument not in bound.arguments:
                 raise ValueError(
-                    f"The parameters of a `build()` that has several must be arguments of `call()` with `_shape` "
-                    f"appended; in {type(self).__name__} {parameter!r} is not: call() has "
+                    f"The parameters of a `build()` that has several must be arguments of `call()` with "
+                    f"`_shape` appended; in {type(self).__name__} {parameter!r} is not: call() has "
                     f"{', '.join(bound.arguments)}"
                 )
             if bound.arguments[argument] is not None:
@@ -518,8 +518,8 @@ class Layer(State):
         plain = self._constructed_by
         if plain is None:
             raise NotImplementedError(
-                f"{type(self).__name__} was made with arguments that cannot be written as data, so it needs a "
-                "get_config() of its own: {**super().get_config(), 'argument': value, ...}"
+                f"{type(self).__name__} was made with arguments that cannot be written as data, so it needs "
+                "a get_config() of its own: {**super().get_config(), 'argument': value, ...}"
             )
         parameters = inspect.signature(type(self).__init__).parameters
         if "name" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):

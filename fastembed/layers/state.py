@@ -1,7 +1,7 @@
 """What a layer holds: variables of its own, and other layers, in its attributes.
 
-Keras's rules: whatever is set as an attribute is found, also in lists, tuples, sets and dicts; a layer's weights
-are its own ones and then those of the layers in it.
+Keras's rules: whatever is set as an attribute is found, also in lists, tuples, sets and dicts; a layer's
+weights are its own ones and then those of the layers in it.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class State(TableCall):
         Raises
         ------
         TypeError, ValueError
-            For arguments that no Keras takes, and if the layer is built already (but not in the eras of Keras 1,
-            2 and tf.keras: see `fastembed.era`).
+            For arguments that no Keras takes, and if the layer is built already (but not in the eras of Keras
+            1, 2 and tf.keras: see `fastembed.era`).
 
         Notes
         -----
@@ -127,9 +127,9 @@ class State(TableCall):
     def _refuse_if_locked(self) -> None:
         if self.__dict__.get("_locked"):
             raise ValueError(
-                f"You cannot add new elements of state (variables or sub-layers) to layer {self.name!r}, which is "
-                "already built: make all of them in `__init__()` or `build()`. (In the eras of Keras 1, 2 and "
-                "tf.keras it can be done: fastembed.era.)"
+                "You cannot add new elements of state (variables or sub-layers) to a layer that is already built: "
+                f"make all of those of {self.name!r} in its `__init__()` or `build()`. (In the eras of Keras 1, 2 "
+                "and tf.keras this can be done: fastembed.era.)"
             )
 
     @contextlib.contextmanager
@@ -329,8 +329,8 @@ class State(TableCall):
             return
         if not variables and not self.built:
             raise ValueError(
-                f"Layer '{self.name}' was never built and thus it doesn't have any variables, but {count} are to be "
-                "loaded: build it first, in the `build()` of the layer that holds it or with "
+                f"Layer '{self.name}' was never built and thus it doesn't have any variables, but {count} are to "
+                "be loaded: build it first, in the `build()` of the layer that holds it or with "
                 "`build_from_config(config)`."
             )
         raise ValueError(
