@@ -127,9 +127,9 @@ class State(TableCall):
     def _refuse_if_locked(self) -> None:
         if self.__dict__.get("_locked"):
             raise ValueError(
-                "You cannot add new elements of state (variables or sub-layers) to a layer that is already built: "
-                f"make all of those of {self.name!r} in its `__init__()` or `build()`. (In the eras of Keras 1, 2 "
-                "and tf.keras this can be done: fastembed.era.)"
+                "You cannot add new elements of state (variables or sub-layers) to a layer that is already "
+                f"built: make all of those of {self.name!r} in its `__init__()` or `build()`. (In the eras of "
+                "Keras 1, 2 and tf.keras this can be done: fastembed.era.)"
             )
 
     @contextlib.contextmanager
