@@ -10,7 +10,7 @@ import contextlib
 import functools
 import inspect
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple
 
@@ -21,7 +21,7 @@ from fastembed._rows import Table, TableCall, add_detours
 from fastembed.dtypes import array_dtype, is_float, standardize_dtype
 from fastembed.locks import Lock
 from fastembed.names import automatic_name, checked_name, snake_case
-from fastembed.variable import Variable
+from fastembed.variable import Variable, swap
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -556,9 +556,54 @@ class Layer(TableCall):
                     f"weight shape {value.shape}."
                 )
         # All that can fail comes first.
-        memories = [variable._as_memory(value) for variable, value in zip(variables, values)]
-        for variable, memory in zip(variables, memories):
-            variable._swap(memory)
+        swap([(variable, variable.memory_for(value)) for variable, value in zip(variables, values)])
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Put copies of the layer's own weights (not of those of layers inside) into ``store``.
+
+        Parameters
+        ----------
+        store : dict or HDF5 group
+            Gets the keys ``"0"``, ``"1"``, ...
+
+        Examples
+        --------
+        >>> layer, store = Layer(), {}
+        >>> _ = layer.add_weight(shape=(2,), initializer="ones")
+        >>> layer.save_own_variables(store)
+        >>> store
+        {'0': array([1., 1.], dtype=float32)}
+        """
+        for number, variable in enumerate(self._own_weights()):
+            store[str(number)] = variable.numpy()
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Set the layer's own weights to what `save_own_variables`, here or in Keras, put into ``store``.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If ``store`` does not hold just these weights; nothing is then changed.
+        """
+        variables = self._own_weights()
+        values = self._values_in(store, [variable.name for variable in variables])
+        swap([(variable, variable.memory_for(value)) for variable, value in zip(variables, values)])
+
+    def _values_in(self, store: Mapping[str, Any], names: Sequence[str]) -> list[NDArray[Any]]:
+        """The arrays in a store, one for each name."""
+        found = len(store.keys())
+        if found and not self.built and not names:
+            raise ValueError(
+                f"Layer '{self.name}' was never built and thus it doesn't have any variables. However the "
+                f"weights file lists {found} variables for this layer. Build it first: `layer.build(input_shape)`, "
+                "or by a call"
+            )
+        if found != len(names):
+            raise ValueError(
+                f"Layer '{self.name}' expected {len(names)} variables, but received {found} variables during "
+                f"loading. Expected: {names}"
+            )
+        return [np.asarray(store[str(number)]) for number in range(len(names))]
 
     def count_params(self) -> int:
         """The number of numbers in all weights.
@@ -603,6 +648,30 @@ class Layer(TableCall):
             layer._losses.clear()
 
     # --- Dtypes -----------------------------------------------------------------------------------
+
+    @property
+    def dtype_policy(self) -> dtype_policies.DTypePolicy:
+        """The layer's dtypes. A quantised policy, set on a layer that is built, quantises its table."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        policy = dtype_policies.get(value)
+        self._prepare_for(policy)
+        self._dtype_policy = policy
+
+    def _prepare_for(self, policy: dtype_policies.DTypePolicy) -> None:
+        """Make the layer fit a policy that it is about to have."""
+        if policy.quantization_mode is not None:
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} cannot be quantised, so its dtype policy cannot be "
+                f"{policy.name!r}"
+            )
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """``"int8"`` or ``"int4"`` for a quantised layer, otherwise None."""
+        return self.dtype_policy.quantization_mode
 
     @property
     def dtype(self) -> str:
