@@ -472,12 +472,27 @@ class Layer(State):
 
     @property
     def dtype_policy(self) -> dtype_policies.DTypePolicy:
-        """Which dtypes the layer's variables and results have."""
+        """The layer's dtypes. A quantised policy, set on a layer that is built, quantises its table."""
         return self._dtype_policy
 
     @dtype_policy.setter
     def dtype_policy(self, value: Any) -> None:
-        self._dtype_policy = dtype_policies.get(value)
+        policy = dtype_policies.get(value)
+        self._prepare_for(policy)
+        self._dtype_policy = policy
+
+    def _prepare_for(self, policy: dtype_policies.DTypePolicy) -> None:
+        """Make the layer fit a policy that it is about to have."""
+        if policy.quantization_mode is not None:
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} cannot be quantised, so its dtype policy cannot be "
+                f"{policy.name!r}"
+            )
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """``"int8"`` or ``"int4"`` for a quantised layer, otherwise None."""
+        return self.dtype_policy.quantization_mode
 
     @property
     def variable_dtype(self) -> str:
