@@ -20,7 +20,7 @@ import numpy as np
 
 from fastembed import dtype_policies, initializers
 from fastembed.dtypes import standardize_dtype
-from fastembed.names import automatic_name, checked_name, snake_case
+from fastembed.names import automatic_name, checked_name, snake_case, snake_case_of_2
 
 if TYPE_CHECKING:
     from fastembed.variable import Variable
@@ -195,7 +195,7 @@ class TensorFlowKeras(Era):
         return TypeError("Keyword argument not understood:", *unknown)
 
     def layer_name(self, class_name: str, name: str | None) -> str:
-        return super().layer_name(class_name, None) if name is None else str(name)  # a slash is allowed
+        return automatic_name(snake_case_of_2(class_name)) if name is None else str(name)
 
     def weight_name(self, layer: str, name: str) -> str:
         return f"{layer}/{name}:0"
@@ -290,10 +290,7 @@ class Keras2(TensorFlowKeras):
     }
 
     def layer_name(self, class_name: str, name: str | None) -> str:
-        if name is not None:
-            return str(name)
-        snake = snake_case(class_name)
-        return automatic_name(f"private{snake}" if snake.startswith("_") else snake, first=1)
+        return automatic_name(snake_case_of_2(class_name), first=1) if name is None else str(name)
 
     def row_dropout(self, rate: float) -> float:
         if rate:
