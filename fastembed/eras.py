@@ -536,10 +536,10 @@ _WEIGHT_KERAS_3 = ("shape", "initializer", "dtype")
 def weight_arguments(args: tuple[Any, ...]) -> Config:
     """Positional arguments of ``add_weight``, named: their types tell the eras apart.
 
-    A leading string or None is a name, which Keras 2 and tf.keras begin with; a third argument that names a
+    A leading string, or None before a shape, is a name, which Keras 2 and tf.keras begin with; a third argument that names a
     dtype is Keras 3's, another one Keras 1's.
     """
-    if args and (isinstance(args[0], str) or args[0] is None):
+    if args and (isinstance(args[0], str) or (args[0] is None and _is_shape(args[1:2]))):
         order: tuple[str, ...] = _WEIGHT_KERAS_2
     elif len(args) > 2 and not _names_dtype(args[2]):
         order = _WEIGHT_KERAS_1
@@ -548,6 +548,10 @@ def weight_arguments(args: tuple[Any, ...]) -> Config:
     if len(args) > len(order):
         raise TypeError(f"add_weight() takes at most {len(order)} positional arguments ({len(args)} given)")
     return dict(zip(order, args))
+
+
+def _is_shape(arguments: tuple[Any, ...]) -> bool:
+    return any(isinstance(each, (tuple, list)) for each in arguments)
 
 
 def _names_dtype(value: Any) -> bool:

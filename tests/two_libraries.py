@@ -122,7 +122,7 @@ def begin(library) -> None:
     """Count names from the start, and draw the same numbers where no seed is given."""
     clear = getattr(library.backend, "clear_session", None)
     if clear is None:  # TODO until there is one
-        clear = library.names._counters.clear
+        clear = library.names.reset_names
     clear()
     random.seed(0)
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from two_libraries import Raised, same, steps
 
 import fastembed
-from parity.known import KNOWN, Line, Parting
+from parity.known import KNOWN, Line
 from parity.programs import program
 
 BACKENDS = ("numpy", "jax", "tensorflow", "tf_keras")
@@ -86,15 +86,12 @@ def compare(library: Any, lines: list[str] | tuple[str, ...]) -> tuple[Found | N
         before = (*before, line)
         if same(ours, theirs):
             continue
-        for entry in KNOWN:
-            if isinstance(entry, Parting) and entry.here(line):
-                known[entry.name] += 1
-                return None, known, len(before)
-            if not isinstance(entry, Parting) and same(entry.alike(ours), entry.alike(theirs)):
-                known[entry.name] += 1
-                break
-        else:
+        entry = next((entry for entry in KNOWN if entry.here(line)), None)
+        if entry is None:
             return Found(tuple(lines[: len(before)]), ours, theirs), known, len(before)
+        known[entry.name] += 1
+        if not entry.goes_on:
+            break
     return None, known, len(before)
 
 

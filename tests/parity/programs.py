@@ -189,7 +189,6 @@ layer.activity_regularizer
 CHANGES = """
 layer.trainable = True
 layer.trainable = False
-layer.built = True
 layer.name = 'other'
 layer.supports_masking = True
 layer = type(layer).from_config(layer.get_config())
