@@ -109,6 +109,14 @@ class Era:
         """The error for keywords that no Keras has."""
         return ValueError(f"Unrecognized keyword arguments passed to {kind}: {unknown}")
 
+    def trainable(self, value: Any) -> bool:
+        """The flag that a constructor was given, checked."""
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"Expected `trainable` to be a boolean. Received: trainable={value!r} (of type {type(value)})"
+            )
+        return value
+
     def layer_name(self, class_name: str, name: str | None) -> str:
         """A layer's name: the one given, checked, or an automatic one."""
         checked_name(name)
@@ -194,6 +202,11 @@ class TensorFlowKeras(Era):
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         return TypeError("Keyword argument not understood:", *unknown)
 
+    def trainable(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise TypeError(f"Expected `trainable` argument to be a boolean, but got: {value!r}")
+        return value
+
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(snake_case_of_2(class_name)) if name is None else str(name)
 
@@ -278,6 +291,9 @@ class Keras2(TensorFlowKeras):
     shape_is_kept = True
 
     _positions: ClassVar = {"Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": ()}
+
+    def trainable(self, value: Any) -> bool:
+        return bool(value)
 
     # The VarianceScaling that each of these functions returned.
     _SCALINGS: ClassVar[Mapping[str, tuple[float, str, str]]] = {
