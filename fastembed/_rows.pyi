@@ -21,6 +21,20 @@ class Table:
     def gather(self, ids: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]: ...
     def accumulate(self, ids: NDArray[Any], values: NDArray[Any]) -> None: ...
 
+@disjoint_base
+class CodeTable(Table):
+    def __init__(
+        self,
+        codes: NDArray[np.int8],
+        scale: NDArray[Any],
+        zero: NDArray[np.int8] | None,
+        *,
+        columns: int,
+        is_packed: bool,
+        row_dtype: np.dtype[Any],
+        group_of: NDArray[Any] | None = None,
+    ) -> None: ...
+
 def gather(array: NDArray[Any], ids: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]: ...
 def add_as_is(table: Any, ids: Any, values: Any) -> bool: ...
 def sum_rows(
