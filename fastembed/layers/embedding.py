@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastembed import constraints, initializers, ops, regularizers
-from fastembed._rows import Table
+from fastembed._rows import OutOfRange, Table
 from fastembed.layers.layer import Layer, Shape, positive_integer
 from fastembed.variable import Variable
 
@@ -32,19 +32,26 @@ class Embedding(Layer):
         Whether id 0 is padding, which `compute_mask` then marks. Row 0 is a row like any other.
     weights : array_like of shape (input_dim, output_dim) or list of one, optional
         The table; copied. The layer is then built at once.
+    out_of_range : {"raise", "zeros", "clip", "wrap", "nan"} or int, default "raise"
+        What becomes of an id outside the table: an IndexError; a row of zeros; the first row if it is
+        negative and otherwise the last; row ``id % input_dim`` (Keras 3's for ids from ``-input_dim``); a row
+        of NaN; or the row of this number. A call may say another.
+    float_ids : {"exact", "truncate"}, default "exact"
+        Whether an id of 2.7 is an error or 2, as in Keras. A call may say another.
     **kwargs
         As for `Layer`: ``name``, ``dtype``, ``trainable`` ...
 
     Raises
     ------
     ValueError
-        If a dimension is no positive integer, or ``weights`` has another shape.
+        If a dimension is no positive integer, ``weights`` has another shape, or there is no such policy.
 
     Notes
     -----
-    A call takes integers of any dtype and shape (also bool and exactly integral floats) and returns an
-    ndarray of shape ``(*ids.shape, output_dim)``. An id outside the table is an IndexError that names it;
-    negative ids do not count from the end. Any number of threads may call one layer while another assigns
+    A call takes integers of any dtype and shape (also bool and exactly integral floats), in arrays, lists or
+    tensors, and returns an ndarray of shape ``(*ids.shape, output_dim)``. An id outside the table is an
+    IndexError that names it; negative ids do not count from the end. ``out_of_range`` says otherwise, and the
+    gradient follows: it belongs to the row that was taken, or to none. Any number of threads may call one layer while another assigns
     its weights: each row is wholly the old one or wholly the new one.
 
     Examples
@@ -54,6 +61,9 @@ class Embedding(Layer):
     >>> embedding(np.array([[2, 1]]))
     array([[[3., 4.],
             [1., 2.]]], dtype=float32)
+    >>> embedding([2, -1], out_of_range="zeros")
+    array([[3., 4.],
+           [0., 0.]], dtype=float32)
     """
 
     def __init__(
@@ -65,6 +75,9 @@ class Embedding(Layer):
         embeddings_constraint: Any = None,
         mask_zero: bool = False,
         weights: ArrayLike | list[ArrayLike] | None = None,
+        *,
+        out_of_range: ops.Policy = "raise",
+        float_ids: str = "exact",
         **kwargs: Any,
     ) -> None:
         kwargs["autocast"] = False  # ids are never rounded
@@ -75,6 +88,9 @@ class Embedding(Layer):
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = self.supports_masking = mask_zero
+        self.out_of_range = out_of_range
+        ops.as_ids((), float_ids)  # which knows the ways to read floats
+        self.float_ids = float_ids
         if weights is not None:
             self.__dict__["_given"] = self._given_table(weights)
             self.build(None)
@@ -147,9 +163,31 @@ class Embedding(Layer):
         """The table as it is looked up."""
         return self.embeddings.rows(self.compute_dtype)
 
-    def call(self, inputs: ArrayLike) -> NDArray[Any]:
+    @property
+    def out_of_range(self) -> str | int:
+        """What becomes of ids outside the table."""
+        return self._out_of_range.spelling
+
+    @out_of_range.setter
+    def out_of_range(self, policy: ops.Policy) -> None:
+        self._out_of_range = self._policy(policy)
+
+    def _policy(self, policy: ops.Policy | None) -> OutOfRange:
+        """A policy, the layer's own where none is given, as what this layer can do."""
+        if policy is None:
+            return self._out_of_range
+        policy = OutOfRange(policy)
+        policy.check(self.input_dim, np.float32 if self.dtype_policy.is_floating else self.compute_dtype)
+        return policy
+
+    def _ids(self, inputs: Any, float_ids: str | None) -> NDArray[Any]:
+        return ops.as_ids(inputs, self.float_ids if float_ids is None else float_ids)
+
+    def call(
+        self, inputs: Any, *, out_of_range: ops.Policy | None = None, float_ids: str | None = None
+    ) -> NDArray[Any]:
         """Rows at ``inputs``, of shape ``(*inputs.shape, output_dim)``, in the compute dtype."""
-        rows = self.table.gather(ops.as_ids(inputs))
+        rows = self.table.gather(self._ids(inputs, float_ids), None, self._policy(out_of_range))
         return rows if rows.dtype.name == self.compute_dtype else rows.astype(self.compute_dtype)
 
     def _answering_table(self) -> Table | None:
@@ -161,14 +199,24 @@ class Embedding(Layer):
     def _remembers_inputs(self) -> bool:
         return type(self).remember is Embedding.remember and "remember" not in self.__dict__
 
-    def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> NDArray[Any]:
-        """The ids."""
-        return ops.as_ids(inputs)
+    def remember(
+        self,
+        inputs: Any,
+        outputs: NDArray[Any],
+        *,
+        out_of_range: ops.Policy | None = None,
+        float_ids: str | None = None,
+    ) -> tuple[NDArray[Any], OutOfRange]:
+        """The ids, and what became of those outside."""
+        return self._ids(inputs, float_ids), self._policy(out_of_range)
 
-    def backpropagate(self, remembered: NDArray[Any], upstream: NDArray[Any]) -> None:
+    def backpropagate(self, remembered: tuple[NDArray[Any], OutOfRange], upstream: NDArray[Any]) -> None:
         """Add the gradient of the table, as `IndexedSlices`; ids have none."""
+        ids, policy = remembered
         wide = np.float64 if self.variable_dtype == "float64" else np.float32
-        gradient = ops.embedding_gradient(remembered, upstream.astype(wide, copy=False), self.input_dim)
+        gradient = ops.embedding_gradient(
+            ids, upstream.astype(wide, copy=False), self.input_dim, out_of_range=policy
+        )
         if self.embeddings.trainable:
             self.embeddings.add_gradient(gradient)
 
@@ -178,7 +226,7 @@ class Embedding(Layer):
         >>> Embedding(4, 2, mask_zero=True).compute_mask(np.array([[3, 0]]))
         array([[ True, False]])
         """
-        return np.asarray(np.not_equal(inputs, 0)) if self.mask_zero else None
+        return np.asarray(np.not_equal(ops.as_array(inputs), 0)) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """``(*input_shape, output_dim)``."""
@@ -186,6 +234,7 @@ class Embedding(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as Keras 3 writes it."""
+        switches = {"out_of_range": (self.out_of_range, "raise"), "float_ids": (self.float_ids, "exact")}
         return {
             **super().get_config(),
             "input_dim": self.input_dim,
@@ -196,4 +245,6 @@ class Embedding(Layer):
             "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
             "quantization_config": None,
+            # What Keras does not know is written where it is not the default.
+            **{name: value for name, (value, default) in switches.items() if value != default},
         }

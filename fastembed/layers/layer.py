@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple
 import numpy as np
 
 from fastembed import constraints, dtype_policies, initializers, regularizers
-from fastembed._rows import Table, TableCall, add_detours
+from fastembed._rows import OutOfRange, Table, TableCall, add_detours
 from fastembed.dtypes import array_dtype, is_float, standardize_dtype
 from fastembed.locks import Lock
 from fastembed.names import automatic_name, checked_name, snake_case
+from fastembed.ops import as_array
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ class Layer(TableCall):
 
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
     _first_parameter: ClassVar[str] = "inputs"
+    _remember_parameters: ClassVar[frozenset[str]] = frozenset()
+    _out_of_range: OutOfRange = OutOfRange("raise")  # of the table that answers alone, if one does
     # Kept from __setattr__, which looks into what users put into attributes:
     _trainable_weights: list[Variable]
     _non_trainable_weights: list[Variable]
@@ -162,6 +165,7 @@ class Layer(TableCall):
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
         cls._first_parameter = parameters[1].name if len(parameters) > 1 else "inputs"
+        cls._remember_parameters = frozenset(inspect.signature(cls.remember).parameters)
         if "build" in cls.__dict__:
             cls.build = _building(cls.build)  # type: ignore[method-assign]
 
@@ -228,10 +232,11 @@ class Layer(TableCall):
             batch = np.shape(outputs)[0] if np.ndim(outputs) else 1
             self._losses.append(self.activity_regularizer(outputs) / max(1, batch))
         if recorded:
-            remembered = self.remember(args[0] if args else None, outputs)
+            told = {name: kwargs[name] for name in self._remember_parameters & kwargs.keys()}
+            remembered = self.remember(args[0] if args else None, outputs, **told)
             shape = getattr(outputs, "shape", None)
             self._recorded.__dict__.setdefault("calls", []).append((remembered, shape))
-        self._answer_with(self._answering_table(), changes, self._remembers_inputs())
+        self._answer_with(self._answering_table(), changes, self._remembers_inputs(), self._out_of_range)
         return outputs
 
     def _as_input(self, inputs: Any) -> Any:
@@ -240,8 +245,9 @@ class Layer(TableCall):
             if any(hasattr(item, "__array__") for item in inputs):
                 return type(inputs)(self._as_input(item) for item in inputs)
             return inputs
-        if hasattr(inputs, "__array__") and not isinstance(inputs, (np.ndarray, Variable)):
-            inputs = np.asarray(inputs)
+        is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
+        if is_array and not isinstance(inputs, (np.ndarray, Variable)):
+            inputs = as_array(inputs)
         floats = isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f"
         if floats and self.autocast and self.dtype_policy.is_floating:
             return inputs.astype(array_dtype(self.compute_dtype), copy=False)
@@ -296,7 +302,8 @@ class Layer(TableCall):
         """What `backpropagate` will need of a call; by default inputs and outputs.
 
         Only layers that define `backpropagate` are asked. ``inputs`` are a private copy, ``outputs``
-        are the array that the caller has.
+        are the array that the caller has. Other arguments of the call that the method names by the same names
+        as `call` are passed on to it.
         """
         return inputs, outputs
 
@@ -348,7 +355,7 @@ class Layer(TableCall):
             )
         (remembered, shape), upstream = calls[-1], np.asarray(upstream)
         if isinstance(shape, Table):  # which answered alone
-            shape = (*remembered.shape, *shape.shape[1:])
+            shape = (*remembered[0].shape, *shape.shape[1:])
         if upstream.dtype.kind == "c":
             raise TypeError(f"upstream must be real numbers, got dtype {upstream.dtype}")
         if shape is not None and upstream.shape != shape:
