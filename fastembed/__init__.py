@@ -17,6 +17,7 @@ from fastembed.threads import get_num_threads, num_threads, set_num_threads
 # isort: split
 from fastembed import backend, constraints, initializers, layers, ops, regularizers
 from fastembed._version import __version__
+from fastembed.eras import era
 from fastembed.layers.layer import recording
 from fastembed.memory import empty_cache, set_cache_limit
 from fastembed.ops import IndexedSlices
@@ -32,6 +33,7 @@ __all__ = [
     "backend",
     "constraints",
     "empty_cache",
+    "era",
     "get_num_threads",
     "initializers",
     "layers",

@@ -58,7 +58,7 @@ def as_array(values: Any) -> NDArray[Any]:
     except (AttributeError, BufferError, RuntimeError, TypeError) as error:
         if getattr(values, "ndim", 0) > _MAX_NDIM:
             raise ValueError(f"{values.ndim} dimensions exceed the {_MAX_NDIM} that NumPy allows") from error
-        raise TypeError(f"{type(values).__name__} that cannot be read as an array: {error}") from error
+        raise TypeError(f"a {type(values).__name__} cannot be read as an array: {error}") from error
 
 
 _MAX_NDIM = 32 if np.__version__.startswith("1.") else 64
@@ -113,7 +113,7 @@ def as_ids(ids: Any, float_ids: str = "exact") -> NDArray[Any]:
     try:
         array = as_array(ids)
     except TypeError as error:
-        raise TypeError(f"ids must be integers, got {error}") from None
+        raise TypeError(f"ids must be integers: {error}") from None
     except ValueError as error:  # ragged lists
         raise ValueError(f"ids must form a rectangular array of integers: {error}") from None
     if array.dtype.kind in "iub":
@@ -185,7 +185,7 @@ def _not_integral(id: str, value: Any, dtype: np.dtype[Any], precision: int, tru
             "and more apart; keep ids in an integer dtype"
         )
     return ValueError(
-        f"{id} = {value} is not an integer; a lookup with float_ids=\"truncate\" takes {int(value)}, "
+        f'{id} = {value} is not an integer; a lookup with float_ids="truncate" takes {int(value)}, '
         "as Keras does"
     )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed import constraints, initializers, ops, regularizers
+from fastembed import constraints, eras, initializers, ops, regularizers
 from fastembed._rows import OutOfRange, Table
 from fastembed.layers.layer import Layer, Shape, positive_integer
+from fastembed.layers.row_dropout import RowDropout
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
@@ -32,6 +34,15 @@ class Embedding(Layer):
         Whether id 0 is padding, which `compute_mask` then marks. Row 0 is a row like any other.
     weights : array_like of shape (input_dim, output_dim) or list of one, optional
         The table; copied. The layer is then built at once.
+    input_length : int or tuple of int, optional
+        How many ids an input has: for the configs and output shapes of Keras 1, 2 and tf.keras.
+    dropout : float, default 0.0
+        Keras 1's: while training, this share of the words is dropped, each in all its places in the input,
+        and the rows of the others are divided by ``1 - dropout``. (Keras 2 ignored it, and so does its era.)
+    sparse : bool, default False
+        tf.keras's. Rows are returned in a dense array, and gradients are sparse, whatever it is.
+    use_one_hot_matmul : bool, default False
+        tf.keras's, where it meant rows of zeros for ids outside the table; so ``out_of_range`` is "zeros".
     out_of_range : {"raise", "zeros", "clip", "wrap", "nan"} or int, default "raise"
         What becomes of an id outside the table: an IndexError; a row of zeros; the first row if it is
         negative and otherwise the last; row ``id % input_dim`` (Keras 3's for ids from ``-input_dim``); a row
@@ -40,19 +51,23 @@ class Embedding(Layer):
         Whether an id of 2.7 is an error or 2, as in Keras. A call may say another.
     **kwargs
         As for `Layer`: ``name``, ``dtype``, ``trainable`` ...
+        Keras 1's names are understood: ``init``, ``W_regularizer``, ``W_constraint``. By position, arguments
+        come in Keras 3's order, as above, or in that of another `fastembed.era`.
 
     Raises
     ------
     ValueError
         If a dimension is no positive integer, ``weights`` has another shape, or there is no such policy.
+    TypeError
+        If an argument is given twice, by its old name and the new one.
 
     Notes
     -----
     A call takes integers of any dtype and shape (also bool and exactly integral floats), in arrays, lists or
     tensors, and returns an ndarray of shape ``(*ids.shape, output_dim)``. An id outside the table is an
     IndexError that names it; negative ids do not count from the end. ``out_of_range`` says otherwise, and the
-    gradient follows: it belongs to the row that was taken, or to none. Any number of threads may call one layer while another assigns
-    its weights: each row is wholly the old one or wholly the new one.
+    gradient follows: it belongs to the row that was taken, or to none. Any number of threads may call one layer
+    while another assigns its weights: each row is wholly the old one or wholly the new one.
 
     Examples
     --------
@@ -66,6 +81,7 @@ class Embedding(Layer):
            [0., 0.]], dtype=float32)
     """
 
+    @eras.any_era
     def __init__(
         self,
         input_dim: int,
@@ -75,20 +91,36 @@ class Embedding(Layer):
         embeddings_constraint: Any = None,
         mask_zero: bool = False,
         weights: ArrayLike | list[ArrayLike] | None = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
         *,
-        out_of_range: ops.Policy = "raise",
+        input_length: int | Sequence[int] | None = None,
+        dropout: float = 0.0,
+        sparse: bool = False,
+        use_one_hot_matmul: bool = False,
+        out_of_range: ops.Policy | None = None,
         float_ids: str = "exact",
         **kwargs: Any,
     ) -> None:
         kwargs["autocast"] = False  # ids are never rounded
+        lengths = input_length if isinstance(input_length, (list, tuple)) else (input_length,)
+        if not {"input_shape", "batch_input_shape"} & kwargs.keys():
+            kwargs["input_shape"] = tuple(lengths)
         super().__init__(**kwargs)
+        if self.input_dtype_said is None:
+            self.input_dtype_said = "int32"  # in Keras 1's configs
+        self.input_length = input_length
         self.input_dim = positive_integer("input_dim", input_dim)
         self.output_dim = positive_integer("output_dim", output_dim)
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_initializer = self._era.initializer(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = self.supports_masking = mask_zero
-        self.out_of_range = out_of_range
+        self.dropout = self._era.row_dropout(dropout)
+        self._row_dropout = RowDropout(self.dropout) if self.dropout else None
+        unsaid = "zeros" if use_one_hot_matmul else "raise"
+        self.out_of_range = unsaid if out_of_range is None else out_of_range
         ops.as_ids((), float_ids)  # which knows the ways to read floats
         self.float_ids = float_ids
         if weights is not None:
@@ -163,6 +195,8 @@ class Embedding(Layer):
         """The table as it is looked up."""
         return self.embeddings.rows(self.compute_dtype)
 
+    W = embeddings  # in Keras 1
+
     @property
     def out_of_range(self) -> str | int:
         """What becomes of ids outside the table."""
@@ -187,11 +221,17 @@ class Embedding(Layer):
         self, inputs: Any, *, out_of_range: ops.Policy | None = None, float_ids: str | None = None
     ) -> NDArray[Any]:
         """Rows at ``inputs``, of shape ``(*inputs.shape, output_dim)``, in the compute dtype."""
-        rows = self.table.gather(self._ids(inputs, float_ids), None, self._policy(out_of_range))
-        return rows if rows.dtype.name == self.compute_dtype else rows.astype(self.compute_dtype)
+        ids = self._ids(inputs, float_ids)
+        rows = self.table.gather(ids, None, self._policy(out_of_range))
+        if rows.dtype.name != self.compute_dtype:
+            rows = rows.astype(self.compute_dtype)
+        if self._row_dropout is not None and self._is_training():
+            rows *= self._row_dropout.draw(ids)[..., np.newaxis].astype(rows.dtype)
+        return rows
 
     def _answering_table(self) -> Table | None:
         plain = type(self).call is Embedding.call and "call" not in self.__dict__
+        plain = plain and self._row_dropout is None
         if plain and self.activity_regularizer is None and self.table.row_dtype.name == self.compute_dtype:
             return self.table
         return None
@@ -206,17 +246,19 @@ class Embedding(Layer):
         *,
         out_of_range: ops.Policy | None = None,
         float_ids: str | None = None,
-    ) -> tuple[NDArray[Any], OutOfRange]:
-        """The ids, and what became of those outside."""
-        return self._ids(inputs, float_ids), self._policy(out_of_range)
+    ) -> tuple[Any, ...]:
+        """The ids, what became of those outside and, where rows were dropped, what they were scaled by."""
+        remembered = self._ids(inputs, float_ids), self._policy(out_of_range)
+        return remembered if self._row_dropout is None else (*remembered, self._row_dropout.last())
 
-    def backpropagate(self, remembered: tuple[NDArray[Any], OutOfRange], upstream: NDArray[Any]) -> None:
+    def backpropagate(self, remembered: tuple[Any, ...], upstream: NDArray[Any]) -> None:
         """Add the gradient of the table, as `IndexedSlices`; ids have none."""
-        ids, policy = remembered
+        ids, policy, *scales = remembered
         wide = np.float64 if self.variable_dtype == "float64" else np.float32
-        gradient = ops.embedding_gradient(
-            ids, upstream.astype(wide, copy=False), self.input_dim, out_of_range=policy
-        )
+        upstream = upstream.astype(wide, copy=False)
+        for scale in scales:
+            upstream = upstream * scale[..., np.newaxis]
+        gradient = ops.embedding_gradient(ids, upstream, self.input_dim, out_of_range=policy)
         if self.embeddings.trainable:
             self.embeddings.add_gradient(gradient)
 
@@ -229,14 +271,12 @@ class Embedding(Layer):
         return np.asarray(np.not_equal(ops.as_array(inputs), 0)) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """``(*input_shape, output_dim)``."""
-        return (*input_shape, self.output_dim)
+        """``(*input_shape, output_dim)``; in earlier eras `input_length` is compared with it."""
+        return self._era.embedding_shape(input_shape, self.output_dim, self.input_length)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes a layer like this one, as Keras 3 writes it."""
-        switches = {"out_of_range": (self.out_of_range, "raise"), "float_ids": (self.float_ids, "exact")}
-        return {
-            **super().get_config(),
+        """What makes a layer like this one, as the Keras of the layer's era writes it."""
+        entries = {
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
             "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
@@ -245,6 +285,9 @@ class Embedding(Layer):
             "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
             "quantization_config": None,
-            # What Keras does not know is written where it is not the default.
-            **{name: value for name, (value, default) in switches.items() if value != default},
+            "input_length": self.input_length,
+            "dropout": self.dropout,
+            "out_of_range": self.out_of_range,
+            "float_ids": self.float_ids,
         }
+        return {**super().get_config(), **self._era.entries("Embedding", entries)}
