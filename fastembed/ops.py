@@ -55,10 +55,13 @@ def as_array(values: Any) -> NDArray[Any]:
         if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
             return np.asarray(np.from_dlpack(values))
         return np.asarray(values)
-    except (AttributeError, BufferError, RuntimeError, TypeError) as error:
-        if getattr(values, "ndim", 0) > _MAX_NDIM:
-            raise ValueError(f"{values.ndim} dimensions exceed the {_MAX_NDIM} that NumPy allows") from error
-        raise TypeError(f"a {type(values).__name__} cannot be read as an array: {error}") from error
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+        what, ndim = f"a {type(values).__name__}", getattr(values, "ndim", 0)
+        if isinstance(ndim, int) and ndim > _MAX_NDIM:
+            raise ValueError(f"{what} of {ndim} dimensions exceeds the {_MAX_NDIM} of NumPy") from error
+        if isinstance(error, ValueError):  # ragged lists
+            raise ValueError(f"{what} cannot be read as a rectangular array: {error}") from None
+        raise TypeError(f"{what} cannot be read as an array: {error}") from error
 
 
 _MAX_NDIM = 32 if np.__version__.startswith("1.") else 64
@@ -105,17 +108,14 @@ def as_ids(ids: Any, float_ids: str = "exact") -> NDArray[Any]:
       ...
     ValueError: ids[0] = 2.7 is not an integer; a lookup with float_ids="truncate" takes 2, as Keras does
     """
+    if type(ids) is np.ndarray and ids.dtype.kind in "iub" and float_ids == "exact":
+        return ids  # most are, and the rest of this takes as long as looking up a row
     truncate = _FLOAT_IDS.get(float_ids)
     if truncate is None:
         raise ValueError(f'float_ids must be "exact" or "truncate", got {float_ids!r}')
     if isinstance(ids, np.ma.MaskedArray):
         raise TypeError("ids must be integers, got a masked array: fill it first (ids.filled(0))")
-    try:
-        array = as_array(ids)
-    except TypeError as error:
-        raise TypeError(f"ids must be integers: {error}") from None
-    except ValueError as error:  # ragged lists
-        raise ValueError(f"ids must form a rectangular array of integers: {error}") from None
+    array = as_array(ids)
     if array.dtype.kind in "iub":
         return array
     if array.dtype.name == "bfloat16":

@@ -1244,7 +1244,6 @@ cdef class TableCall:
     def __call__(self, *args, training=_NOT_SAID, **kwargs):  # named, because that is quicker than in kwargs
         cdef:
             Table table = self._table
-            OutOfRange policy = self._policy
             bint recorded = training is True
             bint known = recorded and self._records or training is None or training is False
             object ids = None
@@ -1256,12 +1255,13 @@ cdef class TableCall:
                 kwargs["training"] = training
             return self._call(*args, **kwargs)
         if recorded:
-            return self._record(table, _copy_of(ids), policy)
-        return table.lookup(ids, None, policy)
+            return self._record(table, _copy_of(ids))
+        return table.lookup(ids, None, self._policy)
 
-    cdef _record(self, Table table, cnp.ndarray ids, OutOfRange policy):
+    cdef _record(self, Table table, cnp.ndarray ids):
         """The rows at ``ids``, which are nobody else's to change, and a note of them for `backward`."""
         cdef:
+            OutOfRange policy = self._policy
             object outputs = table.lookup(ids, None, policy)
             tuple entry = ((ids, policy), table)  # the shape of the rows follows from ids and table, in time
             Records last = self._last
