@@ -62,11 +62,14 @@ class Era:
         Whether a built layer refuses new variables and layers.
     shape_is_kept : bool
         Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
+    writes_defaults : bool
+        Whether the config of a layer that adds nothing to `Layer` names the arguments that were not given.
     """
 
     name: ClassVar[str] = "keras3"
     locks: ClassVar[bool] = True
     shape_is_kept: ClassVar[bool] = False
+    writes_defaults: ClassVar[bool] = True
 
     # Parameters of constructors in the order of their positions, where that is not the signature's.
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -189,6 +192,7 @@ class TensorFlowKeras(Era):
 
     name = "tf.keras"
     locks = False
+    writes_defaults = False
 
     _positions: ClassVar = {
         "Layer": ("trainable", "name", "dtype", "dynamic"),

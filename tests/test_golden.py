@@ -111,3 +111,20 @@ def test_ids_that_are_no_rows(outside):
     answer = outcome(lambda library, text: layer(make(library, text)), fastembed, outside.id)
     assert isinstance(answer, Raised), answer
     assert answer.name == outside.ours
+
+
+FOUND_BY_KERAS = [each for each in OUTSIDE if not isinstance(each.numpy, str) and "uint" not in each.id]
+
+
+@pytest.mark.parametrize("outside", FOUND_BY_KERAS, ids=lambda outside: outside.id)
+def test_ids_outside_as_keras_looks_them_up(outside):
+    """``out_of_range="wrap"`` and ``float_ids="truncate"`` give Keras's rows for negative ids and fractions."""
+    layer = fastembed.layers.Embedding(
+        4, 1, weights=np.arange(4.0)[:, None], out_of_range="wrap", float_ids="truncate"
+    )
+    assert layer(make(fastembed, outside.id)) == outside.numpy
+
+
+def test_fractions_that_are_cut():
+    layer = fastembed.layers.Embedding(4, 1, weights=np.arange(4.0)[:, None], float_ids="truncate")
+    assert layer(np.array([2.7, -0.5])).tolist() == [[2], [0]]

@@ -105,10 +105,11 @@ def _compiled(line: str):
 
 
 def names_for(library) -> dict[str, Any]:
-    """What the lines of a program may name."""
+    """What the lines of a program may name; ``as_keras`` are arguments that make an Embedding take ids as Keras does."""
     return {
         **{name: getattr(library, name) for name in _NAMES if hasattr(library, name)},
         **subclasses(library),
+        "as_keras": {"out_of_range": "wrap", "float_ids": "truncate"} if library is fastembed else {},
         "np": np,
         "copy": copy,
         "pickle": pickle,
@@ -166,9 +167,12 @@ def shown(value: Any) -> Any:
         return plain(shown(item) for item in value)
     if isinstance(value, dict):
         return {key: shown(item) for key, item in value.items()}
-    if hasattr(value, "assign") and hasattr(value, "path"):
-        facts = value.name, value.path, _dtype(value), tuple(value.shape), value.trainable, np.array(value)
+    if hasattr(value, "assign") and hasattr(value, "name"):
+        path = getattr(value, "path", None)
+        facts = value.name, path, _dtype(value), tuple(value.shape), value.trainable, np.array(value)
         return Shown("variable", facts)
+    if hasattr(value, "as_list"):  # TensorFlow's shapes
+        return tuple(value.as_list())
     if hasattr(value, "weights") and hasattr(value, "built"):
         return Shown("layer", (type(value).__name__, value.name, value.built, value.trainable))
     if hasattr(value, "__array__"):
@@ -191,6 +195,12 @@ def same(ours: Any, theirs: Any) -> bool:
     return True
 
 
+def _sum(array: Any) -> Any:
+    if hasattr(array, "sum"):
+        return array.sum()
+    return importlib.import_module("tensorflow").reduce_sum(array)
+
+
 # --- Layers of users ------------------------------------------------------------------------------
 
 
@@ -208,10 +218,12 @@ def subclasses(library) -> dict[str, Callable[..., Any]]:
     class Pair(library.layers.Layer):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.words = library.layers.Embedding(10, 4, "ones", "l2", name="words")
+            self.words = library.layers.Embedding(10, 4, embeddings_initializer="ones", embeddings_regularizer="l2", name="words")
             self.scale = Scale(name="scale")
             self.own = self.add_weight(shape=(2,), initializer="ones", name="own", regularizer="l1")
-            self.steady = self.add_weight((), "ones", "int32", trainable=False, name="steady")
+            self.steady = self.add_weight(
+                shape=(), initializer="ones", dtype="int32", trainable=False, name="steady"
+            )
 
         def call(self, inputs):
             return self.scale(self.words(inputs))
@@ -221,7 +233,7 @@ def subclasses(library) -> dict[str, Callable[..., Any]]:
 
         def call(self, inputs):
             rows = super().call(inputs)
-            self.add_loss(rows.sum())
+            self.add_loss(_sum(rows))
             return rows
 
     class Holder(library.layers.Layer):
@@ -229,7 +241,13 @@ def subclasses(library) -> dict[str, Callable[..., Any]]:
 
         def __init__(self, **kwargs):
             super().__init__(activity_regularizer=library.regularizers.L2(0.25), **kwargs)
-            self.costly = Costly(3, 2, "ones", library.regularizers.L2(0.5), activity_regularizer="l1")
+            self.costly = Costly(
+                3,
+                2,
+                embeddings_initializer="ones",
+                embeddings_regularizer=library.regularizers.L2(0.5),
+                activity_regularizer="l1",
+            )
             self.costly.build((None,))
 
         def call(self, inputs):
@@ -240,8 +258,8 @@ def subclasses(library) -> dict[str, Callable[..., Any]]:
 
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.tables = [library.layers.Embedding(n, 2, "ones", name=f"t{n}") for n in (3, 4)]
-            self.extra = {"dense": library.layers.Dense(2, name="d"), "none": None}
+            self.tables = [library.layers.Embedding(n, 2, embeddings_initializer="ones", name=f"t{n}") for n in (3, 4)]
+            self.extra = {"dense": library.layers.Dense(2, kernel_initializer="ones", name="d"), "none": None}
 
         def call(self, inputs):
             return self.extra["dense"](self.tables[0](inputs) + self.tables[1](inputs))

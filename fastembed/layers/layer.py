@@ -541,6 +541,8 @@ class Layer(State):
         config = self._era.base_config(self)
         if type(self).get_config is not Layer.get_config:
             return config
+        if type(self).__init__ is Layer.__init__ and not self._era.writes_defaults:
+            return config
         plain = self._constructed_by
         if plain is None:
             raise NotImplementedError(

@@ -28,6 +28,7 @@ class Difference(NamedTuple):
     row: str  # how the row's first cell in docs/differences.md begins
     here: Callable[[Line], bool]
     goes_on: bool = False
+    backends: tuple[str, ...] = ()  # of Keras, for those that one has and not all
 
 
 # --- How an entry knows its line ------------------------------------------------------------------
@@ -100,6 +101,22 @@ def _text(line: Line) -> str:
     return "\n".join(each.text for each in (*line.before, line))
 
 
+def _as_tf_keras_shows(answer: Any) -> Any:
+    """Variables without what those of TensorFlow have not, factors as it keeps them."""
+    if isinstance(answer, Shown) and answer.kind == "variable":
+        name, _, dtype, shape, _, array = answer.facts
+        return Shown("variable", (name, dtype, shape, array))
+    if isinstance(answer, Shown) and answer.kind in ("L1", "L2", "L1L2"):
+        return Shown(answer.kind, tuple({k: float(np.float32(v)) for k, v in each.items()} for each in answer.facts))
+    if isinstance(answer, (list, tuple)) and not isinstance(answer, Shown):
+        return type(answer)(map(_as_tf_keras_shows, answer))
+    return answer
+
+
+def _called(line: Line) -> bool:
+    return any(_is_call(each) and not isinstance(each.theirs, Raised) for each in line.before)
+
+
 def _no_shape(answer: Any) -> bool:
     return _raised(answer, "AttributeError", "has no attribute 'shape'")
 
@@ -122,11 +139,18 @@ def _locked(answer: Any) -> bool:
 KNOWN = [
     Difference("64 bits stay 64 bits", "64-bit values", _equal_after(_in_32_bits), goes_on=True),
     Difference("bfloat16 weights as float32", "`get_weights` of a bfloat16 layer", _equal_after(_widened), goes_on=True),
+    Difference(
+        "what a config says of ids",
+        "id in [-rows, -1]",
+        lambda line: "as_keras" in _text(line) and "get_config" in line.text and isinstance(line.ours, dict)
+        and {**line.ours} == {**line.theirs, "out_of_range": "wrap", "float_ids": "truncate"},
+        goes_on=True,
+    ),
     Difference("the last digits of sums", "the last digits of sums", lambda line: _computes(line) and _nearly_equal(line), goes_on=True),
     Difference(
         "a negative id, or one that int32 cannot hold",
         "id in [-rows, -1]",
-        lambda line: _is_call(line) and _raised(line.ours, "IndexError", "outside the table") and (not isinstance(line.theirs, Raised) or "negative" in line.ours.message),
+        lambda line: _is_call(line) and _raised(line.ours, "IndexError", "outside the table") and (not isinstance(line.theirs, Raised) or "out_of_range" in line.ours.message),
     ),
     Difference(
         "a fraction as an id",
@@ -167,7 +191,8 @@ KNOWN = [
     Difference(
         "set_weights with what has no shape",
         "`weights=` of a wrong number",
-        lambda line: "set_weights(" in line.text and _no_shape(line.theirs),
+        lambda line: "set_weights(" in line.text
+        and (_no_shape(line.theirs) or _raised(line.theirs, "ValueError", "provided weight shape ()")),
     ),
     Difference(
         "orthogonal numbers in float16",
@@ -218,5 +243,63 @@ KNOWN = [
         "a copy or pickle of a layer",
         lambda line: any(word in _text(line) for word in ("deepcopy(", "pickle.")) and not isinstance(line.ours, Raised)
         and ("seed" not in _text(line) or line.text == "layer.more"),
+    ),
+    Difference(
+        "wrapping, beyond the end too",
+        "id in [-rows, -1]",
+        lambda line: "as_keras" in _text(line) and _is_call(line) and isinstance(line.ours, np.ndarray)
+        and (isinstance(line.theirs, Raised) or "uint" in line.text or np.isnan(line.theirs).any()),
+    ),
+    Difference(
+        "NaN rows on JAX",
+        "an id that is too large",
+        lambda line: _is_call(line) and _raised(line.ours, "IndexError", "outside the table") and isinstance(line.theirs, np.ndarray),
+        backends=("jax",),
+    ),
+    Difference(
+        "the class of the error for an id that is too large",
+        "an id that is too large",
+        lambda line: "layer(" in line.text and _raised(line.ours, "IndexError", "outside the table") and _raised(line.theirs, "InvalidArgumentError"),
+        backends=("tensorflow", "tf_keras"),
+    ),
+    Difference(
+        "arrays that are no tensors of the backend",
+        "NumPy integers as",
+        lambda line: "add_loss(" in line.text and _raised(line.theirs, "ValueError", "on a tensor input"),
+        backends=("tensorflow", "jax"),
+    ),
+    Difference(
+        "variables of TensorFlow; factors in floatx",
+        "names of weights of a layer that was built by hand",
+        lambda line: same(_as_tf_keras_shows(line.ours), _as_tf_keras_shows(line.theirs)),
+        goes_on=True,
+        backends=("tf_keras",),
+    ),
+    Difference(
+        "names of weights of a layer that was built by hand",
+        "names of weights of a layer that was built by hand",
+        lambda line: "embeddings" in repr(line.ours)
+        and (".build(" in _text(line) or "Holder" in _text(line))
+        and "'embeddings:0'" in repr(line.theirs),
+        backends=("tf_keras",),
+    ),
+    Difference(
+        "what tf.keras does not check, or finds in another way",
+        "a wrong argument of a constructor",
+        lambda line: _makes(line) and _raised(line.ours, "ValueError") and (line.theirs is None or _raised(line.theirs, "TypeError")),
+        backends=("tf_keras",),
+    ),
+    Difference(
+        "weights= that are set at the first call",
+        "`weights=`",
+        lambda line: "weights=" in _text(line) and not _called(line),
+        goes_on=True,
+        backends=("tf_keras",),
+    ),
+    Difference(
+        "a mask of bool ids",
+        "`mask_zero` and ids of dtype bool",
+        lambda line: "bool" in line.text and _raised(line.theirs, "TypeError", "of dtype bool"),
+        backends=("tf_keras",),
     ),
 ]

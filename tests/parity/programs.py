@@ -6,6 +6,8 @@ The lines speak to the public API alone, so that a failing program can be read, 
 
 from __future__ import annotations
 
+import ast
+import re
 from random import Random
 from typing import Any
 
@@ -44,10 +46,47 @@ ORDER = {
 }  # fmt: skip
 
 
-def program(r: Random, era: str = "keras3") -> list[str]:
-    """The lines of a program, the first of which makes ``layer``."""
-    write = r.choices([_embedding, _nested, _bare, _dense, _small], [14, 3, 2, 2, 2])[0]
-    return write(r, era)
+def program(r: Random, backend: str = "numpy") -> list[str]:
+    """The lines of a program, the first of which makes ``layer``, for the Keras that has this backend."""
+    era = "tf.keras" if backend == "tf_keras" else "keras3"
+    kinds = {_embedding: 14, _nested: 3, _bare: 2, _dense: 2, _small: 2}
+    if era == "tf.keras":
+        kinds = {_embedding: 14, _nested: 2, _dense: 1}
+    lines = r.choices(list(kinds), list(kinds.values()))[0](r, era)
+    if era == "tf.keras":
+        lines = [line for line in lines if not _NOT_IN_TF_KERAS.search(line)]
+    return lines if backend == "numpy" else [without_chance(line) for line in lines]
+
+
+# What tf.keras has not, or spells otherwise.
+_NOT_IN_TF_KERAS = re.compile(
+    r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype|add_weight|Variable\("
+    r"|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking =|activity_regularizer =|embeddings = "
+    r"|embeddings\.|numpy\(\)|mask=|colour"
+)
+
+
+# --- Without chance -------------------------------------------------------------------------------
+
+_DRAWN = re.compile(
+    r"'(uniform|normal|glorot_uniform|he_normal|orthogonal|RandomUniform|lecun_uniform)'"
+    r"|initializers\.(RandomUniform|RandomNormal|TruncatedNormal|VarianceScaling|GlorotNormal|HeUniform|Orthogonal)\([^()]*\)"
+    r"|\{'class_name':'RandomUniform'[^}]*\}\}"
+)
+_FILLED = {"Embedding": ("embeddings_initializer", 2), "Costly": ("embeddings_initializer", 2),
+           "Dense": ("kernel_initializer", 3), "add_weight": ("initializer", 1)}  # fmt: skip
+
+
+def without_chance(line: str) -> str:
+    """A line that draws no numbers: each backend draws its own."""
+    tree = ast.parse(_DRAWN.sub("'ones'", line))
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call):
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            keyword, position = _FILLED.get(name, ("", 0))
+            if keyword and len(call.args) <= position and keyword not in [each.arg for each in call.keywords]:
+                call.keywords.insert(0, ast.keyword(keyword, ast.Constant("ones")))
+    return ast.unparse(tree)
 
 
 # --- Numbers --------------------------------------------------------------------------------------
@@ -99,8 +138,10 @@ def ids(r: Random, rows: int) -> str:
     return text
 
 
-def _weights(r: Random, rows: int, columns: int) -> str:
+def _weights(r: Random, rows: int, columns: int, era: str) -> str:
     text = numbers(r, (rows, columns), r.choice(DTYPES[:3]))
+    if era == "tf.keras":
+        return f"[{text}]"
     how = r.random()
     if how < 0.6:
         return text
@@ -112,7 +153,7 @@ def _weights(r: Random, rows: int, columns: int) -> str:
 # --- Embedding ------------------------------------------------------------------------------------
 
 
-def _option(r: Random, name: str, rows: int, columns: int) -> str:
+def _option(r: Random, name: str, rows: int, columns: int, era: str) -> str:
     """A value for an argument of the constructor, mostly right."""
     return {
         "embeddings_initializer": lambda: r.choice(INITIALIZERS),
@@ -120,7 +161,7 @@ def _option(r: Random, name: str, rows: int, columns: int) -> str:
         "embeddings_constraint": lambda: r.choice(CONSTRAINTS),
         "activity_regularizer": lambda: r.choice(REGULARIZERS[:-2]),
         "mask_zero": lambda: r.choice(["True", "False"]),
-        "weights": lambda: _weights(r, rows, columns),
+        "weights": lambda: _weights(r, rows, columns, era),
         "dtype": lambda: repr(r.choice([*DTYPES, *POLICIES, "float32"])),
         "trainable": lambda: r.choice(["True", "False", "False"]),
         "name": lambda: repr(r.choice(["x", "words", "embedding", "embedding_1"])),
@@ -139,15 +180,17 @@ def _embedding(r: Random, era: str) -> list[str]:
         "activity_regularizer": 0.15, "mask_zero": 0.3, "weights": 0.35, "dtype": 0.4, "trainable": 0.2, "name": 0.5,
         "input_length": 0.05, "input_shape": 0.03,
     }  # fmt: skip
-    asked = {name: _option(r, name, rows, columns) for name, chance in chances.items() if r.random() < chance}
+    asked = {name: _option(r, name, rows, columns, era) for name, chance in chances.items() if r.random() < chance}
     arguments = dims if r.random() < 0.9 else [f"input_dim={dims[0]}", f"output_dim={dims[1]}"]
     if arguments is dims and r.random() < 0.3:  # some by position
         for name in ORDER[era][: r.randint(1, len(ORDER[era]))]:
-            arguments.append(asked.pop(name, None) or _option(r, name, rows, columns))
+            arguments.append(asked.pop(name, None) or _option(r, name, rows, columns, era))
     if r.random() < 0.04:
         arguments.append(r.choice(BAD_OPTIONS))
     written = {argument.partition("=")[0] for argument in arguments if "=" in argument}
     arguments += [f"{name}={value}" for name, value in asked.items() if name not in written]
+    if era == "keras3" and r.random() < 0.2:
+        arguments.append("**as_keras")
     cls = r.choices(["layers.Embedding", "Costly"], [12, 1])[0]
     lines = [f"layer = {cls}({', '.join(arguments)})"]
     return lines + [_use(r, rows, columns, cls == "Costly") for _ in range(r.randint(1, 9))]
@@ -228,7 +271,8 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
     if kind == "build":
         return f"layer.build({r.choice(['', 'None', shape, (None, 3), '[2, 3]'])})"
     if kind == "mask":
-        return f"layer.compute_mask({ids(r, rows)})"
+        dtype = r.choice(ID_DTYPES)
+        return f"layer.compute_mask(np.array({_nest(shape, lambda: r.randint(0, 1))}, {dtype!r}))"
     if kind == "shape":
         return f"layer.compute_output_shape({r.choice([shape, (None, 3), (None, None, 2)])})"
     if kind == "store":
