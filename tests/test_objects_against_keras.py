@@ -5,6 +5,7 @@ Programs run by both libraries, as in test_against_keras.py.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -190,3 +191,100 @@ def test_policies_where_we_differ(keras, expression, ours, theirs):
     for answer, expected in ((outcome(value_of, fastembed, expression), ours),
                              (keras(value_of, expression), theirs)):  # fmt: skip
         assert getattr(answer, "name", answer) == expected
+
+
+# --- Initializers ---------------------------------------------------------------------------------
+
+small = st.floats(-4, 4, width=32)
+seeds = st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 3))
+axes = st.lists(st.integers(-2, 1), max_size=2)
+
+
+def settings(draw, **strategies):
+    """A config with some of these keys, so that defaults are drawn too."""
+    return {key: draw(values) for key, values in strategies.items() if draw(st.booleans())}
+
+
+@st.composite
+def initializer_configs(draw, seed=seeds):
+    """Class and settings, with a seed."""
+    name = draw(st.sampled_from([
+        "RandomUniform", "RandomNormal", "TruncatedNormal", "VarianceScaling", "GlorotUniform",
+        "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal", "Orthogonal", "Zeros", "Ones",
+        "Constant", "Identity", "STFT",
+    ]))  # fmt: skip
+    config = {}
+    if name == "RandomUniform":
+        low, high = sorted([draw(small), draw(small)])
+        config = settings(draw, minval=st.sampled_from([-4.5, low]), maxval=st.sampled_from([4.5, high]))
+    elif name in ("RandomNormal", "TruncatedNormal"):
+        config = settings(draw, mean=small, stddev=st.sampled_from([0.0, 1e-3, 1.0, 30]))
+    elif name == "VarianceScaling":
+        config = settings(
+            draw,
+            scale=st.sampled_from([0.1, 1, 2.5]),
+            mode=st.sampled_from(["fan_in", "fan_out", "fan_avg"]),
+            distribution=st.sampled_from(["uniform", "normal", "truncated_normal", "untruncated_normal", "NORMAL"]),
+        )
+    elif name == "Orthogonal":
+        config = settings(draw, gain=st.sampled_from([1, 0.5, -2.0]))
+    elif name == "Constant":
+        config = {"value": draw(st.one_of(small, st.integers(-3, 3), st.booleans()))}
+    elif name == "STFT":
+        config = settings(
+            draw,
+            side=st.sampled_from(["real", "imag"]),
+            window=st.sampled_from(["hann", "hamming", "boxcar", None, [1.0, 0.5, 0.25, 2.0]]),
+            scaling=st.sampled_from([None, "density", "spectrum"]),
+            periodic=st.booleans(),
+        )
+    if name[:2] in ("Va", "Gl", "He", "Le"):
+        config |= settings(draw, input_axes=st.none() | axes, output_axes=st.none() | axes)
+    if name not in ("Zeros", "Ones", "Constant", "Identity", "STFT"):
+        config["seed"] = draw(seed)
+    return name, config
+
+
+@st.composite
+def drawn(draw):
+    name, config = draw(initializer_configs())
+    sides = st.integers(0, 5)
+    shape = draw({
+        "Orthogonal": st.lists(st.integers(1, 5), min_size=2, max_size=4),
+        "Identity": st.lists(sides, min_size=2, max_size=2),
+        "STFT": st.tuples(st.sampled_from([1, 4, 9]), st.just(1), st.integers(2, 6)),
+    }.get(name, st.lists(sides, min_size=2 if "input_axes" in config else 0, max_size=4)))  # fmt: skip
+    dtypes = [*FLOATS, "int32", "uint8", "bool"]
+    if name == "Orthogonal":
+        dtypes = ["float32"]  # Keras fails on float16 and answers float64 with float32
+    elif name == "STFT":
+        dtypes = ["float32", "float64"]
+    elif name in ("Constant", "Identity"):
+        dtypes = FLOATS  # Keras cuts 1.5 to 1; see below
+    elif name in ("RandomNormal", "TruncatedNormal", "VarianceScaling") or "Normal" in name:
+        dtypes = [*FLOATS, "int32", "bool"]  # what a negative number is in uint8, C does not say
+    return name, config, tuple(shape), draw(st.sampled_from(dtypes))
+
+
+def made_by_initializer(library, name, config, shape, dtype, calls=1):
+    """Values, config, and values of what the config makes; bfloat16 as what a variable holds of it."""
+    initializer = getattr(library.initializers, name)(**config)
+    serialized = library.initializers.serialize(initializer)
+    again = library.initializers.deserialize(serialized)
+    try:
+        values = [
+            np.asarray(library.Variable(x, shape=shape, dtype=dtype).numpy()).astype("float32")
+            if dtype == "bfloat16"
+            else np.asarray(x(shape, dtype))
+            for x in (initializer,) * calls + (again,) * calls
+        ]
+    except ValueError:
+        values = "refused"
+    if name == "Identity":
+        return values  # Keras leaves out the gain; see test_initializers_where_we_differ
+    return values, serialized, library.initializers.serialize(again)
+
+
+@given(case=drawn())
+def test_initializers(keras, case):
+    agree(keras, made_by_initializer, *case)
