@@ -133,6 +133,8 @@ class Registry:
         if asked.custom_name is not None:
             find = get_registered_function if asked.is_function else get_registered_object
             made_by = find(asked.custom_name, custom_objects)
+            if made_by is None and not asked.from_keras:  # the name without its package
+                made_by = find(asked.name, custom_objects)
             if made_by is not None and not isinstance(made_by, type):
                 return made_by  # a function is itself the object
         if made_by is None and asked.from_keras:
@@ -186,7 +188,7 @@ _homes: dict[type, str] = {}  # the module that Keras 3 writes into the config o
 
 
 def is_class_of_keras(cls: type) -> bool:
-    """Whether Keras 3 exports this class, so that its config says so; a subclass of the user's own is none."""
+    """Whether Keras 3 exports this class, and says so in configs; a subclass of the user's own is none."""
     return cls in _homes
 
 

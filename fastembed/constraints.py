@@ -205,7 +205,8 @@ def get(identifier: Any) -> Any:
     ----------
     identifier : None, str, dict, class or callable
         A name of any Keras era (case matters) or of something registered, a config of any era (see
-        `deserialize`), a class to be made without arguments, or anything that is called with an array and returns another.
+        `deserialize`), a class to be made without arguments, or anything that is called
+        with an array and returns another.
 
     Returns
     -------

@@ -254,7 +254,10 @@ class STFT(Initializer):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        return cls(**deserialize_keras_object(config))
+        settings = dict(config)
+        if isinstance(settings.get("window"), Mapping):
+            settings["window"] = deserialize_keras_object(settings["window"])
+        return cls(**settings)
 
 
 _LENGTH_OF_WINDOW: dict[str, Callable[[NDArray[Any]], Any]] = {
@@ -286,12 +289,11 @@ class _Random(Initializer):
     """
 
     def __init__(self, seed: int | SeedGenerator | None = None) -> None:
-        if isinstance(seed, Mapping):
-            seed = deserialize_keras_object(seed)
-        if seed is not None and not isinstance(seed, SeedGenerator):
-            seed = as_seed(seed)
-        self._given_seed = seed
-        self.seed = random.make_default_seed() if seed is None else seed
+        given: Any = deserialize_keras_object(seed) if isinstance(seed, Mapping) else seed  # as in a config
+        if given is not None and not isinstance(given, SeedGenerator):
+            given = as_seed(given)
+        self._given_seed = given
+        self.seed = random.make_default_seed() if given is None else given
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": serialize_keras_object(self._given_seed)}
@@ -658,7 +660,8 @@ def get(identifier: Any) -> Any:
     ----------
     identifier : None, str, dict, class, ndarray or callable
         A name of any Keras era (case matters) or of something registered, a config of any era (see
-        `deserialize`), a class to be made without arguments, the values themselves, or anything that is called with ``(shape, dtype=None)``.
+        `deserialize`), a class to be made without arguments, the values themselves, or anything that is
+        called with ``(shape, dtype=None)``.
 
     Returns
     -------

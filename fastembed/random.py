@@ -19,7 +19,7 @@ import numpy as np
 from fastembed._registry import Configurable, Registry
 from fastembed.dtypes import is_float, standardize_dtype
 from fastembed.locks import Lock
-from fastembed.names import automatic_name
+from fastembed.names import automatic_name, checked_name
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class SeedGenerator(Configurable):
     """
 
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+        checked_name(name)
         self.name = automatic_name("seed_generator") if name is None else name
         first = make_default_seed() if seed is None else as_seed(seed)
         self.seed = None if seed is None else first

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fastembed import constraints, initializers, regularizers
+from fastembed import constraints, dtype_policies, initializers, regularizers, saving
 from fastembed._old_keras import (
     INITIALIZERS_OF_KERAS1,
     initializer_of_keras1,
@@ -15,6 +16,7 @@ from fastembed._old_keras import (
     keras2_config,
     tf_keras_config,
 )
+from fastembed.errors import FormatError
 from fastembed.random import SeedGenerator
 
 SHAPE = (60, 50)
@@ -64,7 +66,11 @@ def test_keras_1_writes_names(name):
 
 
 def test_keras_1_has_no_name_for_settings():
-    for initializer in (initializers.RandomUniform(-1, 1), initializers.Constant(2), initializers.Orthogonal()):
+    for initializer in (
+        initializers.RandomUniform(-1, 1),
+        initializers.Constant(2),
+        initializers.Orthogonal(),
+    ):
         with pytest.raises(ValueError, match="Keras 1 has no name"):
             keras1_config(initializer)
 
@@ -189,3 +195,27 @@ def test_configs(obj, keras1, keras2, tf_keras):
         own = {"Mine": Mine, "MyInitializer": MyInitializer, "mine": mine}
         again = module_of(obj).deserialize(json.loads(json.dumps(written)), own)
         assert write(again) == written
+
+
+def test_what_real_keras_wrote_is_understood():
+    """In the files of tests/fixtures, by Keras 0.3 to 3.15."""
+    kinds = {
+        "init": initializers, "initializer": initializers, "regularizer": regularizers,
+        "constraint": constraints, "dtype": dtype_policies,
+    }  # fmt: skip
+    understood = set()
+    for path in sorted(Path(__file__).with_name("fixtures").rglob("*")):
+        if path.suffix not in (".h5", ".hdf5", ".keras"):
+            continue
+        try:
+            records = saving.list_embeddings(path)
+        except FormatError:
+            continue
+        for config in (record.config or {} for record in records):
+            for key, written in config.items():
+                module = kinds.get(key.rpartition("_")[2])
+                if module is not None and written is not None:
+                    assert module.get(written) is not None
+                    understood.add((key, json.dumps(written)))
+    assert {"init", "embeddings_initializer", "dtype"} <= {key for key, _ in understood}
+    assert len(understood) >= 10
