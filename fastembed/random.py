@@ -205,6 +205,8 @@ def uniform_numbers(
     array([6, 2, 0], dtype=int32)
     """
     low, high = as_number("minval", minval), as_number("maxval", maxval)
+    if low > high:
+        raise ValueError(f"`minval` must not exceed `maxval`, got {low!r} and {high!r}")
     return _filled(shape, dtype, seed, lambda rng: lambda n: rng.uniform(low, high, n))
 
 
@@ -216,7 +218,7 @@ def normal(
     >>> normal((2,), dtype="float64", seed=0).round(4)
     array([ 0.1257, -0.1321])
     """
-    mean, stddev = as_number("mean", mean), as_number("stddev", stddev)
+    mean, stddev = as_number("mean", mean), _as_stddev(stddev)
     return _filled(shape, dtype, seed, lambda rng: lambda n: rng.normal(mean, stddev, n))
 
 
@@ -228,7 +230,7 @@ def truncated_normal(
     >>> bool(abs(truncated_normal((1000,), seed=0)).max() <= 2)
     True
     """
-    mean, stddev = as_number("mean", mean), as_number("stddev", stddev)
+    mean, stddev = as_number("mean", mean), _as_stddev(stddev)
     low, high = mean - 2 * stddev, mean + 2 * stddev
 
     def drawing(rng: np.random.Generator) -> Draw:
@@ -278,6 +280,12 @@ def as_number(name: str, value: Any) -> Any:
     if not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise ValueError(f"`{name}` must be a finite number, got {value!r:.200}")
     return value
+
+
+def _as_stddev(value: Any) -> Any:
+    if as_number("stddev", value) < 0:
+        raise ValueError(f"`stddev` must not be negative, got {value!r}")
+    return as_number("stddev", value)
 
 
 # Doubles drawn at a time: 512 KiB, which stays in a core's cache until it is narrowed into the output.
