@@ -184,7 +184,7 @@ class Era:
         return config
 
     def entries(self, kind: str, entries: Config) -> Config:
-        """The entries that a class of layers adds to its config, out of Keras 3's with the objects themselves."""
+        """The entries that a class of layers adds to its config, out of Keras 3's entries."""
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
         return {
             key: self.written(value)

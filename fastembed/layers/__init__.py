@@ -47,7 +47,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
     Examples
     --------
-    >>> deserialize({"class_name": "Embedding", "config": {"input_dim": 10, "output_dim": 2, "name": "words"}})
+    >>> deserialize({"class_name": "Embedding", "config": {"input_dim": 9, "output_dim": 2, "name": "words"}})
     <Embedding name=words, built=False>
     """
     layer = _registry.deserialize(config, custom_objects)
