@@ -554,9 +554,6 @@ class Layer(State):
             config.pop("name")  # its constructor does not take one
         return {**plain, **config}
 
-    def _serialized_activity_regularizer(self) -> Any:
-        return regularizers.serialize(self.activity_regularizer)
-
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer that a config describes.

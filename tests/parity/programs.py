@@ -62,7 +62,7 @@ def program(r: Random, backend: str = "numpy") -> list[str]:
 _NOT_IN_TF_KERAS = re.compile(
     r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype|add_weight|Variable\("
     r"|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking =|activity_regularizer =|embeddings = "
-    r"|embeddings\.|numpy\(\)|mask=|colour"
+    r"|(embeddings|own|steady)\.|numpy\(\)|mask=|colour|trainable = 1"
 )
 
 
@@ -339,7 +339,7 @@ def _nested(r: Random, era: str) -> list[str]:
             lines.append(f"{part}.trainable = {r.choice([True, False])}")
         elif r.random() < 0.4:
             mask = r.choice(["", "", ", training=True", ", mask=np.array([True])", ", training=None"])
-            values = ids(r, rows) if rows == len(parts) or r.random() < 0.7 else numbers(r, _shape(r))
+            values = ids(r, rows) if cls in PARTS and r.random() < 0.8 else numbers(r, _shape(r))
             lines.append(f"layer({values}{mask if cls in ('Told', 'Teller') else ''})")
         elif r.random() < 0.1:
             lines.append("layer.set_weights([w + 1 for w in layer.get_weights()])")
