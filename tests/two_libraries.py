@@ -172,6 +172,8 @@ def shown(value: Any) -> Any:
         return tuple(value.as_list())
     if hasattr(value, "weights") and hasattr(value, "built"):
         return Shown("layer", (type(value).__name__, value.name, value.built, value.trainable))
+    if hasattr(value, "numpy"):
+        return np.array(value.numpy())
     if hasattr(value, "__array__"):
         return np.array(value)
     if hasattr(value, "get_config"):

@@ -67,6 +67,10 @@ def _widened(array: np.ndarray) -> np.ndarray:
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
+def _as_float(array: np.ndarray) -> np.ndarray:
+    return array.astype("float32") if array.dtype.kind in "iub" else _in_32_bits(_widened(array))
+
+
 def _equal_after(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Line], bool]:
     return lambda line: same(_with_arrays(line.ours, change), _with_arrays(line.theirs, change))
 
@@ -77,7 +81,7 @@ def _nearly_equal(line: Line) -> bool:
     ours: list[np.ndarray] = []
     theirs: list[np.ndarray] = []
     shapes = [
-        _with_arrays(answer, lambda array, to=to: to.append(_in_32_bits(_widened(array))) or np.zeros(array.shape, bool))
+        _with_arrays(answer, lambda array, to=to: to.append(_as_float(array)) or np.zeros(array.shape, bool))
         for answer, to in ((line.ours, ours), (line.theirs, theirs))
     ]
     pairs = list(zip(ours, theirs))
@@ -114,10 +118,9 @@ def _as_tf_keras_shows(answer: Any) -> Any:
 
 
 def _without_names(answer: Any) -> Any:
-    shown = _as_tf_keras_shows(answer)
-    if isinstance(shown, Shown):
-        return Shown(shown.kind, shown.facts[1:])
-    return [*map(_without_names, shown)] if isinstance(shown, (list, tuple)) else shown
+    if isinstance(answer, Shown):
+        return _as_tf_keras_shows(answer).facts[1:]
+    return [*map(_without_names, answer)] if isinstance(answer, (list, tuple)) else answer
 
 
 def _called(line: Line) -> bool:
@@ -183,7 +186,8 @@ KNOWN = [
     Difference(
         "dimensions as NumPy integers",
         "NumPy integers as",
-        lambda line: _makes(line) and line.ours is None and _raised(line.theirs, "ValueError", "must be a positive integer", "of type int64"),
+        lambda line: "np.int64(" in _text(line)
+        and (_raised(line.theirs, "ValueError", "must be a positive integer") or _raised(line.theirs, "ValueError", "int64")),
     ),
     Difference(
         "an integer as a shape",
@@ -249,7 +253,12 @@ KNOWN = [
         "a copy of a layer that is not built",
         "a copy or pickle of a layer",
         lambda line: any(word in _text(line) for word in ("deepcopy(", "pickle.")) and not isinstance(line.ours, Raised)
-        and ("seed" not in _text(line) or line.text == "layer.more"),
+        and ("seed" not in _text(line) or line.text == "layer.more" or ".name = " in _text(line)),
+    ),
+    Difference(
+        "a bool that is not 0 or 1",
+        "a fraction assigned to",
+        lambda line: _raised(line.ours, "ValueError", "bool cannot hold"),
     ),
     Difference(
         "wrapping, beyond the end too",
@@ -285,7 +294,7 @@ KNOWN = [
     Difference(
         "names of weights of a layer that was built by hand",
         "names of weights of a layer that was built by hand",
-        lambda line: (".build(" in _text(line) or "Holder" in _text(line)) and "variable" in repr(line.ours)
+        lambda line: any(word in _text(line) for word in (".build(", "Holder", "Pair")) and "variable" in repr(line.ours)
         and same(_without_names(line.ours), _without_names(line.theirs)),
         goes_on=True,
         backends=("tf_keras",),
@@ -305,7 +314,8 @@ KNOWN = [
     Difference(
         "weights= that are set at the first call",
         "`weights=`",
-        lambda line: "weights=" in _text(line) and not _called(line),
+        lambda line: "weights=" in _text(line)
+        and (not _called(line) or any("set_weights(" in each.text for each in line.before)),
         goes_on=True,
         backends=("tf_keras",),
     ),
@@ -313,6 +323,12 @@ KNOWN = [
         "a mask of bool ids",
         "`mask_zero` and ids of dtype bool",
         lambda line: "bool" in line.text and _raised(line.theirs, "TypeError", "of dtype bool"),
+        backends=("tf_keras",),
+    ),
+    Difference(
+        "a weight that takes another's place in an attribute",
+        "a weight that takes the place",
+        lambda line: _text(line).startswith("layer = Late(") and _called(line),
         backends=("tf_keras",),
     ),
 ]
