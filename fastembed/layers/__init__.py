@@ -3,5 +3,6 @@
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.layer import Layer
+from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
-__all__ = ["Dense", "Embedding", "Layer"]
+__all__ = ["Dense", "Embedding", "Layer", "ReversibleEmbedding"]

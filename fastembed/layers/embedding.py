@@ -66,6 +66,8 @@ class Embedding(Layer):
             [1., 2.]]], dtype=float32)
     """
 
+    _storage: Storage  # since it is built
+
     def __init__(
         self,
         input_dim: int,
@@ -185,6 +187,7 @@ class Embedding(Layer):
 
     @property
     def _stored(self) -> Storage:
+        """How the table is stored."""
         storage: Storage | None = self.__dict__.get("_storage")
         if storage is None:
             raise AttributeError("You must build the layer before accessing `embeddings`.")
@@ -196,7 +199,11 @@ class Embedding(Layer):
         return rows if rows.dtype.name == self.compute_dtype else rows.astype(self.compute_dtype)
 
     def _answering_table(self) -> Table | None:
-        plain = type(self).call is Embedding.call and "call" not in self.__dict__
+        return self._table_that_answers(Embedding)
+
+    def _table_that_answers(self, caller: type[Embedding]) -> Table | None:
+        """The table, if it alone gives what the ``call`` of this class does, and nobody wants to see that."""
+        plain = type(self).call is caller.call and "call" not in self.__dict__
         table = self.table
         alone = plain and self.activity_regularizer is None and isinstance(table, Table)
         return table if alone and table.row_dtype.name == self.compute_dtype else None
@@ -260,8 +267,8 @@ class Embedding(Layer):
 
         Notes
         -----
-        Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, arXiv:2106.09685. The product of A
-        and B is never made for a lookup: n ids cost ``A[ids] @ B``.
+        Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, arXiv:2106.09685. The product of
+        A and B is never made for a lookup: n ids cost ``A[ids] @ B``.
 
         What is saved is the merged table. A layer with LoRA that loads one has it as its table, B as zeros,
         and A as new: it computes what was saved and can go on learning.
@@ -282,8 +289,8 @@ class Embedding(Layer):
     def _check_for_lora(self) -> None:
         if self.embeddings_constraint is not None:
             raise ValueError(
-                "Lora is incompatible with embedding constraints. In order to enable lora on this layer, remove "
-                "the `embeddings_constraint` argument."
+                "Lora is incompatible with embedding constraints. In order to enable lora on this layer, "
+                "remove the `embeddings_constraint` argument."
             )
 
     def _add_lora(self, rank: int, alpha: float | None, a_initializer: Any, b_initializer: Any) -> None:
@@ -334,16 +341,16 @@ class Embedding(Layer):
 
         Notes
         -----
-        The formulas and the storage are those of Keras 3.15 (`fastembed.quantizers`). The layer's dtype policy
-        becomes ``"int8_from_float32"``, say. With LoRA the table below is quantised; A and B stay.
+        The formulas and the storage are those of Keras 3.15 (`fastembed.quantizers`). The layer's dtype
+        policy becomes ``"int8_from_float32"``, say. With LoRA the table below is quantised; A and B stay.
 
         Examples
         --------
         >>> embedding = Embedding(2, 2, weights=[[0.5, 1.0], [0.0, -3.0]])
         >>> embedding.quantize("int8")
         >>> embedding([0, 1])
-        array([[ 0.503937,  1.      ],
-               [ 0.      , -3.      ]], dtype=float32)
+        array([[ 0.49606305,  1.0000001 ],
+               [ 0.        , -3.        ]], dtype=float32)
         >>> [(variable.name, variable.dtype) for variable in embedding.weights]
         [('embeddings', 'int8'), ('embeddings_scale', 'float32')]
         """
@@ -351,8 +358,8 @@ class Embedding(Layer):
         self._check_for_quantization(config.mode)
         if type_check and "_requantize" not in vars(type(self)):
             raise NotImplementedError(
-                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own methods "
-                "can do with codes instead of a table of floats, pass type_check=False"
+                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own "
+                "methods can do with codes instead of a table of floats, pass type_check=False"
             )
         policy = dtype_policies.get(_quantized_name(config, self.dtype_policy.name))
         self._requantize(config, policy)
@@ -384,10 +391,13 @@ class Embedding(Layer):
                 f"the table of layer {self.name!r} is stored as {storage.mode}, which cannot be undone: its "
                 f"dtype policy cannot become {policy.name!r}"
             )
-        config = quantizers.resolved(policy.quantization_mode, None)
-        if policy.block_size is not None:
-            config = type(config)(block_size=policy.block_size)
-        self._requantize(config, policy)
+        in_blocks = policy.block_size is not None
+        self._requantize(
+            quantizers.Int4QuantizationConfig(block_size=policy.block_size)
+            if in_blocks
+            else quantizers.resolved(policy.quantization_mode, None),
+            policy,
+        )
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Put copies of what the layer's table consists of into ``store``, as Keras 3 does.
@@ -395,9 +405,9 @@ class Embedding(Layer):
         Parameters
         ----------
         store : dict or HDF5 group
-            Gets ``"0"``, the table, or its codes and then ``"1"``, the scales; of int4 in blocks also the zero
-            points and the block that each column belongs to. With LoRA the merged table. What a subclass adds
-            comes last. Nothing, if the layer is not built.
+            Gets ``"0"``, the table, or its codes and then ``"1"``, the scales; of int4 in blocks also the
+            zero points and the block that each column belongs to. With LoRA the merged table. What a subclass
+            adds comes last. Nothing, if the layer is not built.
         """
         arrays = (array for part in self._saved_parts() for array in part.saved())
         for number, array in enumerate(arrays):
@@ -419,10 +429,14 @@ class Embedding(Layer):
 
     def _saved_parts(self) -> list[Storage]:
         """What a file holds of this layer, in order."""
-        tables = [self._storage] if self.built else []
+        tables = self._tables() if self.built else []
         known = {id(variable) for table in tables for variable in table.variables.values()}
         others = (variable for variable in self._own_weights() if id(variable) not in known)
         return [*tables, *(Plain(variable) for variable in others)]
+
+    def _tables(self) -> list[Storage]:
+        """All that the layer stores, in the order of files."""
+        return [self._stored]
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as Keras 3 writes it."""

@@ -595,8 +595,8 @@ class Layer(TableCall):
         if found and not self.built and not names:
             raise ValueError(
                 f"Layer '{self.name}' was never built and thus it doesn't have any variables. However the "
-                f"weights file lists {found} variables for this layer. Build it first: `layer.build(input_shape)`, "
-                "or by a call"
+                f"weights file lists {found} variables for this layer. Build it first: "
+                "`layer.build(input_shape)`, or by a call"
             )
         if found != len(names):
             raise ValueError(

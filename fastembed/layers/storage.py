@@ -68,13 +68,15 @@ class Storage:
         """What Keras calls `layer.embeddings`."""
         raise NotImplementedError
 
-    def _blocks(self, dtype: type) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
+    def _blocks(
+        self, dtype: type[np.floating[Any]]
+    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
         """The table, some rows at a time, as floats of ``dtype`` and what they are still to be divided by."""
         raise NotImplementedError
 
-    def dense(self, dtype: type) -> NDArray[Any]:
+    def dense(self, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         """The whole table as floats."""
-        table = np.empty(self.shape, dtype)
+        table: NDArray[Any] = np.empty(self.shape, dtype)
         for rows, block, divisor in self._blocks(dtype):
             table[rows] = block if divisor is None else block / divisor[:, None]
         return table
@@ -151,7 +153,7 @@ class Plain(Storage):
     def embeddings(self, dtype: str) -> Variable:
         return self._variable
 
-    def _blocks(self, dtype: type) -> Iterator[tuple[slice, NDArray[Any], None]]:
+    def _blocks(self, dtype: type[np.floating[Any]]) -> Iterator[tuple[slice, NDArray[Any], None]]:
         table = self._variable.value.T if self._turned else self._variable.value
         for rows in [slice(None)] if table.dtype == dtype else _runs(self.shape):
             yield rows, table[rows].astype(dtype, copy=False), None
@@ -207,7 +209,6 @@ class Recipe(NamedTuple):
         size = getattr(config, "block_size", None)
         return cls(_kind(config.mode, size), config.weight_quantizer, config.activation_quantizer, size or -1)
 
-
     def blank(self, shape: tuple[int, int], dtype: str, forward: Storage | None = None) -> Codes:
         """A new table, which waits for its values; see `Codes`."""
         return self.kind(shape, self, self.kind.blank(shape, self), dtype, forward)
@@ -257,9 +258,9 @@ class Codes(Storage):
             )
             for name, array in zip(self._NAMES, arrays)
         ]
-        attributes = (part.name for part in self._parts)
-        self.weights = {}
-        self.constants = {"_embeddings" if a == "embeddings" else a: v for a, v in zip(attributes, self._parts)}
+        self.weights, self.constants = {}, {part.name: part for part in self._parts}
+        if not self._turned:
+            self.constants = {"_embeddings": self.constants.pop("embeddings"), **self.constants}
         self._tables: dict[str, Any] = {}
         self._lock = Lock()
 
@@ -352,7 +353,7 @@ class Int8(Codes):
         codes, scale = (variable.value for variable in self._parts)
         return Int8Table(codes, scale, dtype)
 
-    def _blocks(self, dtype: type) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+    def _blocks(self, dtype: type[np.floating[Any]]) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
         codes, scale = self._values()
         scale = scale.astype(dtype)
         for rows in _runs(self.shape):
@@ -382,7 +383,9 @@ class Int4(Codes):
         packed, scale = (variable.value for variable in self._parts)
         return Int4Table(packed, self.shape[1], scale, row_dtype=dtype)
 
-    def _blocks(self, dtype: type) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
+    def _blocks(
+        self, dtype: type[np.floating[Any]]
+    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
         packed, scale = self._values()
         scale = scale.astype(dtype)
         for rows in _runs(self.shape):
@@ -429,11 +432,11 @@ class Int4InBlocks(Int4):
         packed, scale, zero, groups = (variable.value for variable in self._parts)
         return Int4Table(packed, self.shape[1], scale, zero, self._recipe.block_size, groups, dtype)
 
-    def _blocks(self, dtype: type) -> Iterator[tuple[slice, NDArray[Any], None]]:
+    def _blocks(self, dtype: type[np.floating[Any]]) -> Iterator[tuple[slice, NDArray[Any], None]]:
         packed, scale, zero, groups = self._values()
         scale, zero, groups = scale.astype(dtype), zero.astype(dtype), groups.astype(np.intp)
         for rows in _runs(self.shape):
-            codes = unpack_int4(packed[rows], self.shape[1], axis=-1).astype(dtype)
+            codes: NDArray[Any] = unpack_int4(packed[rows], self.shape[1], axis=-1).astype(dtype)
             yield rows, (codes - zero[rows][:, groups]) * scale[rows][:, groups], None
 
     def changes(self, values: Sequence[NDArray[Any]]) -> list[Change]:
@@ -499,8 +502,10 @@ class Lora(Storage):
         with self._lock:
             self._tables.clear()
 
-    def _blocks(self, dtype: type) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
-        a, b = self._a.value.astype(dtype, copy=False), self._b.value.astype(dtype, copy=False)
+    def _blocks(
+        self, dtype: type[np.floating[Any]]
+    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
+        a, b = np.asarray(self._a, dtype), np.asarray(self._b, dtype)
         for rows, block, divisor in self._base._blocks(dtype):
             base = block if divisor is None else block / divisor[:, None]
             yield rows, base + dtype(self._scale) * np.matmul(a[rows], b), None
