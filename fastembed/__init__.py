@@ -18,6 +18,7 @@ from fastembed.threads import get_num_threads, num_threads, set_num_threads
 from fastembed import backend, constraints, dtype_policies, initializers, layers, ops, regularizers
 from fastembed._version import __version__
 from fastembed.dtype_policies import DTypePolicy
+from fastembed.eras import era
 from fastembed.layers.layer import recording
 from fastembed.memory import empty_cache, set_cache_limit
 from fastembed.ops import IndexedSlices
@@ -36,6 +37,7 @@ __all__ = [
     "constraints",
     "dtype_policies",
     "empty_cache",
+    "era",
     "get_num_threads",
     "initializers",
     "layers",

@@ -2,7 +2,8 @@
 
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
+from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.layer import Layer
 from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
-__all__ = ["Dense", "Embedding", "Layer", "ReversibleEmbedding"]
+__all__ = ["Dense", "Embedding", "InputSpec", "Layer", "ReversibleEmbedding"]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed import constraints, dtype_policies, initializers, ops, quantizers, regularizers
+from fastembed import constraints, dtype_policies, eras, initializers, ops, quantizers, regularizers
 from fastembed._rows import Table
 from fastembed.layers.layer import Layer, Shape, positive_integer
+from fastembed.layers.row_dropout import RowDropout
 from fastembed.layers.storage import Lora, Plain, Recipe, Storage
 from fastembed.variable import Variable, swap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
-
     from numpy.typing import ArrayLike, NDArray
 
     from fastembed.dtype_policies import DTypePolicy
@@ -42,13 +42,26 @@ class Embedding(Layer):
         See `enable_lora`, which is then called when the layer is built.
     quantization_config : QuantizationConfig or its config, optional
         For a layer whose dtype policy is a quantised one.
+    input_length : int or tuple of int, optional
+        How many ids an input has: for the configs and output shapes of Keras 1, 2 and tf.keras.
+    dropout : float, default 0.0
+        Keras 1's: while training, this share of the words is dropped, each in all its places in the input,
+        and the rows of the others are divided by ``1 - dropout``. (Keras 2 ignored it, and so does its era.)
+    sparse : bool, default False
+        tf.keras's. Rows are returned in a dense array, and gradients are sparse, whatever it is.
+    use_one_hot_matmul : bool, default False
+        tf.keras's, where it meant rows of zeros for ids outside the table.
     **kwargs
         As for `Layer`: ``name``, ``dtype``, ``trainable`` ...
+        Keras 1's names are understood: ``init``, ``W_regularizer``, ``W_constraint``. By position, arguments
+        come in Keras 3's order, as above, or in that of another `fastembed.era`.
 
     Raises
     ------
     ValueError
         If a dimension is no positive integer, or ``weights`` has another shape.
+    TypeError
+        If an argument is given twice, by its old name and the new one.
 
     Notes
     -----
@@ -68,6 +81,7 @@ class Embedding(Layer):
 
     _storage: Storage  # since it is built
 
+    @eras.any_era
     def __init__(
         self,
         input_dim: int,
@@ -80,19 +94,32 @@ class Embedding(Layer):
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         quantization_config: Any = None,
+        *,
+        input_length: int | Sequence[int] | None = None,
+        dropout: float = 0.0,
+        sparse: bool = False,
+        use_one_hot_matmul: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs["autocast"] = False  # ids are never rounded
+        lengths = input_length if isinstance(input_length, (list, tuple)) else (input_length,)
+        if not {"input_shape", "batch_input_shape"} & kwargs.keys():
+            kwargs["input_shape"] = tuple(lengths)
         super().__init__(**kwargs)
+        if self.input_dtype_said is None:
+            self.input_dtype_said = "int32"  # in Keras 1's configs
+        self.input_length = input_length
         self.input_dim = positive_integer("input_dim", input_dim)
         self.output_dim = positive_integer("output_dim", output_dim)
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_initializer = self._era.initializer(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = self.supports_masking = mask_zero
         self.lora_rank = positive_integer("lora_rank", lora_rank) if lora_rank else None
         self.lora_alpha = self.lora_rank if lora_alpha is None else lora_alpha
         self.quantization_config = quantizers.get(quantization_config)
+        self.dropout = self._era.row_dropout(dropout)
+        self._row_dropout = RowDropout(self.dropout) if self.dropout else None
         if weights is not None:
             self.__dict__["_given"] = self._given_table(weights)
             self.build(None)
@@ -193,10 +220,17 @@ class Embedding(Layer):
             raise AttributeError("You must build the layer before accessing `embeddings`.")
         return storage
 
+    W = embeddings  # in Keras 1
+
     def call(self, inputs: ArrayLike) -> NDArray[Any]:
         """Rows at ``inputs``, of shape ``(*inputs.shape, output_dim)``, in the compute dtype."""
-        rows = self.table.gather(ops.as_ids(inputs))
-        return rows if rows.dtype.name == self.compute_dtype else rows.astype(self.compute_dtype)
+        ids = ops.as_ids(inputs)
+        rows = self.table.gather(ids)
+        if rows.dtype.name != self.compute_dtype:
+            rows = rows.astype(self.compute_dtype)
+        if self._row_dropout is not None and self._is_training():
+            rows *= self._row_dropout.draw(ids)[..., np.newaxis].astype(rows.dtype)
+        return rows
 
     def _answering_table(self) -> Table | None:
         return self._table_that_answers(Embedding)
@@ -205,23 +239,28 @@ class Embedding(Layer):
         """The table, if it alone gives what the ``call`` of this class does, and nobody wants to see that."""
         plain = type(self).call is caller.call and "call" not in self.__dict__
         table = self.table
-        alone = plain and self.activity_regularizer is None and isinstance(table, Table)
-        return table if alone and table.row_dtype.name == self.compute_dtype else None
+        alone = plain and isinstance(table, Table) and table.row_dtype.name == self.compute_dtype
+        return table if alone and self.activity_regularizer is None and self._row_dropout is None else None
 
     def _remembers_inputs(self) -> bool:
         return type(self).remember is Embedding.remember and "remember" not in self.__dict__
 
-    def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> NDArray[Any]:
+    def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> Any:
         """The ids."""
-        return ops.as_ids(inputs)
+        ids = ops.as_ids(inputs)
+        return ids if self._row_dropout is None else (ids, self._row_dropout.last())
 
-    def backpropagate(self, remembered: NDArray[Any], upstream: NDArray[Any]) -> None:
+    def backpropagate(self, remembered: Any, upstream: NDArray[Any]) -> None:
         """Add the gradient of the table, as `IndexedSlices`; ids have none.
 
         With LoRA those of its two matrices instead: of A as `IndexedSlices`, of B as an array.
         """
         wide = np.float64 if self.variable_dtype == "float64" else np.float32
-        self._stored.add_gradient(remembered, upstream.astype(wide, copy=False))
+        upstream = upstream.astype(wide, copy=False)
+        if self._row_dropout is not None:
+            remembered, scale = remembered
+            upstream = upstream * scale[..., np.newaxis]
+        self._stored.add_gradient(remembered, upstream)
 
     def compute_mask(self, inputs: ArrayLike, mask: Any = None) -> NDArray[np.bool_] | None:
         """Where ids are not 0, if `mask_zero`; otherwise None.
@@ -232,8 +271,8 @@ class Embedding(Layer):
         return np.asarray(np.not_equal(inputs, 0)) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """``(*input_shape, output_dim)``."""
-        return (*input_shape, self.output_dim)
+        """``(*input_shape, output_dim)``; in earlier eras `input_length` is compared with it."""
+        return self._era.embedding_shape(input_shape, self.output_dim, self.input_length)
 
     # --- Stored in other ways ---------------------------------------------------------------------
 
@@ -439,9 +478,8 @@ class Embedding(Layer):
         return [self._stored]
 
     def get_config(self) -> dict[str, Any]:
-        """What makes a layer like this one, as Keras 3 writes it."""
-        config = {
-            **super().get_config(),
+        """What makes a layer like this one, as the Keras of the layer's era writes it."""
+        entries = {
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
             "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
@@ -450,10 +488,12 @@ class Embedding(Layer):
             "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
             "quantization_config": quantizers.serialize(self.quantization_config),
+            "input_length": self.input_length,
+            "dropout": self.dropout,
         }
         if self.lora_rank:
-            config.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)
-        return config
+            entries.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)
+        return {**super().get_config(), **self._era.entries("Embedding", entries)}
 
 
 def _quantized_name(config: QuantizationConfig, source_name: str) -> str:
