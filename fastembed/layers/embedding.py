@@ -117,7 +117,9 @@ class Embedding(Layer):
         self.mask_zero = self.supports_masking = mask_zero
         self.lora_rank = positive_integer("lora_rank", lora_rank) if lora_rank else None
         self.lora_alpha = self.lora_rank if lora_alpha is None else lora_alpha
-        self.quantization_config = quantizers.get(quantization_config)
+        if isinstance(quantization_config, Mapping):
+            quantization_config = quantizers.deserialize(quantization_config)
+        self.quantization_config = quantization_config
         self.dropout = self._era.row_dropout(dropout)
         self._row_dropout = RowDropout(self.dropout) if self.dropout else None
         if weights is not None:
