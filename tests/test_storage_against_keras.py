@@ -6,16 +6,20 @@ on purpose, both answers are pinned, at the end of the file.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from test_against_keras import (
-    Raised,
-    agree_to_raise,
-    keras,  # noqa: F401  (a fixture)
-    outcome,
-)
+from test_against_keras import Raised, agree_to_raise, outcome, process
 
 import fastembed
+
+
+@pytest.fixture(scope="module")
+def keras():
+    with process("keras") as ask:
+        yield ask
+
 
 CONFIGS = [
     "Int8QuantizationConfig()",
@@ -75,7 +79,7 @@ def flat(values):
     if not isinstance(values, (list, tuple)):
         return [], [values]
     arrays, others = zip(*map(flat, values)) if values else ((), ())
-    return sum(arrays, []), sum(others, [])
+    return [*itertools.chain(*arrays)], [*itertools.chain(*others)]
 
 
 def agree(keras, program, *args, tolerance=0.0):
@@ -107,13 +111,13 @@ def quantized(library, name, table, config, dtype="float32"):
 @pytest.mark.parametrize("columns", [1, 2, 5, 8, 130])
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_is_quantised(keras, rng, name, config, columns):  # noqa: F811
+def test_a_layer_is_quantised(keras, rng, name, config, columns):
     agree(keras, quantized, name, mixed(rng, 7, columns + columns % 2)[:, :columns], config)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "float16"])
 @pytest.mark.parametrize("config", CONFIGS)
-def test_in_other_dtypes(keras, rng, config, dtype):  # noqa: F811
+def test_in_other_dtypes(keras, rng, config, dtype):
     table = mixed(rng, zeros=False)  # float16 cannot hold the scale of a row of zeros
     if "Int8" in config and dtype != "mixed_bfloat16":
         agree_to_raise(keras, quantized, "Embedding", table, config, dtype)
@@ -133,12 +137,12 @@ def built_quantized(library, name, dtype, arguments):
 @pytest.mark.parametrize("arguments", [{}, {"mask_zero": True, "trainable": False}], ids=str)
 @pytest.mark.parametrize("dtype", POLICIES)
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_is_built_quantised(keras, name, dtype, arguments):  # noqa: F811
+def test_a_layer_is_built_quantised(keras, name, dtype, arguments):
     agree(keras, built_quantized, name, dtype, arguments)
 
 
 @pytest.mark.parametrize("dtype", POLICIES)
-def test_an_untied_layer_is_built_quantised(keras, dtype):  # noqa: F811
+def test_an_untied_layer_is_built_quantised(keras, dtype):
     agree(keras, built_quantized, "ReversibleEmbedding", dtype, {"tie_weights": False})
 
 
@@ -149,7 +153,7 @@ def policy_set(library, table, policy):
 
 
 @pytest.mark.parametrize("policy", ["int8_from_float32", "int4_from_float32", "int4/128_from_float32"])
-def test_a_policy_that_is_set_quantises(keras, rng, policy):  # noqa: F811
+def test_a_policy_that_is_set_quantises(keras, rng, policy):
     agree(keras, policy_set, mixed(rng), policy)
 
 
@@ -173,7 +177,7 @@ def from_config(library, dtype, config):
         ("float32", None),
     ],
 )
-def test_configs_make_quantised_layers(keras, dtype, config):  # noqa: F811
+def test_configs_make_quantised_layers(keras, dtype, config):
     agree(keras, from_config, dtype, config)
 
 
@@ -193,7 +197,7 @@ def stored_and_restored(library, name, table, config, store, arguments):
 
 @pytest.mark.parametrize("config", [None, *(config for config in CONFIGS if "weight_quant" not in config)])
 @pytest.mark.parametrize("tied", [None, True, False])
-def test_what_one_library_saves_the_other_loads(keras, rng, tied, config):  # noqa: F811
+def test_what_one_library_saves_the_other_loads(keras, rng, tied, config):
     name, arguments = ("Embedding", {}) if tied is None else ("ReversibleEmbedding", {"tie_weights": tied})
     table, other = mixed(rng), mixed(rng)
     ours, _ = stored_and_restored(fastembed, name, table, config, None, arguments)
@@ -250,7 +254,7 @@ def error_of(library, case):
         "made(cls=ReversibleEmbedding)(np.ones((2, 4), 'float32'), reverse=True)",
     ],
 )
-def test_what_both_refuse(keras, case):  # noqa: F811
+def test_what_both_refuse(keras, case):
     agree_to_raise(keras, error_of, case)
 
 
@@ -284,13 +288,13 @@ def with_lora(library, table, a, b, config, rank, alpha, at_once, regularizer=No
 @pytest.mark.parametrize("regularizer", [None, "l2"])
 @pytest.mark.parametrize("alpha", [None, 7, 0.5])
 @pytest.mark.parametrize("config", [None, *CONFIGS[:6]])
-def test_lora(keras, rng, config, alpha, regularizer):  # noqa: F811
+def test_lora(keras, rng, config, alpha, regularizer):
     table = mixed(rng)
     a, b = rng.standard_normal((7, 3)).astype("f4"), rng.standard_normal((3, 5)).astype("f4")
     agree(keras, with_lora, table, a, b, config, 3, alpha, False, regularizer, tolerance=LAST_BITS)
 
 
-def test_lora_from_the_constructor(keras, rng):  # noqa: F811
+def test_lora_from_the_constructor(keras, rng):
     a, b = rng.standard_normal((7, 3)).astype("f4"), rng.standard_normal((3, 5)).astype("f4")
     agree(keras, with_lora, mixed(rng), a, b, None, 3, None, True, tolerance=LAST_BITS)
 
@@ -303,7 +307,7 @@ def lora_then_load(library, table, store):
     return np.asarray(layer(np.arange(len(table)))), np.asarray(layer.lora_embeddings_b), layer.count_params()
 
 
-def test_a_table_that_is_loaded_replaces_lora(keras, rng):  # noqa: F811
+def test_a_table_that_is_loaded_replaces_lora(keras, rng):
     table = mixed(rng)
     agree(keras, lora_then_load, table, {"0": table})
 
@@ -320,7 +324,7 @@ def frozen(library):
     return seen
 
 
-def test_freezing_with_lora(keras):  # noqa: F811
+def test_freezing_with_lora(keras):
     agree(keras, frozen)
 
 
@@ -355,8 +359,8 @@ def reversed_rows(library, vectors, table, own, config, arguments):
 )
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int32"])
-@pytest.mark.parametrize("shape", [(5,), (2, 5), (0, 5), (2, 3, 5)], ids=str)
-def test_reverse(keras, rng, shape, dtype, tied, arguments):  # noqa: F811
+@pytest.mark.parametrize("shape", [(5,), (0, 5), (2, 3, 5)], ids=str)
+def test_reverse(keras, rng, shape, dtype, tied, arguments):
     vectors = (rng.standard_normal(shape) * 2).astype(dtype)
     own = mixed(rng).T.copy()
     tolerance = 1e-5 if "16" not in f"{arguments}{dtype}" else 3e-2
@@ -368,7 +372,7 @@ def test_reverse(keras, rng, shape, dtype, tied, arguments):  # noqa: F811
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("config", [config for config in CONFIGS if "weight_quant" not in config])
 @pytest.mark.parametrize("columns", [5, 6, 1100])
-def test_reverse_quantised(keras, rng, columns, config, tied, cap):  # noqa: F811
+def test_reverse_quantised(keras, rng, columns, config, tied, cap):
     vectors = rng.standard_normal((2, 3, columns)).astype("float32")
     table = mixed(rng, 7, columns)
     own = mixed(rng, 7, columns).T.copy()
@@ -379,17 +383,6 @@ def test_reverse_quantised(keras, rng, columns, config, tied, cap):  # noqa: F81
 # --- Where we differ, on purpose ------------------------------------------------------------------
 
 
-def test_lora_alpha_of_the_constructor_counts(keras):  # noqa: F811
-    def alpha(library):
-        layer = library.layers.Embedding(4, 3, lora_rank=2, lora_alpha=7)
-        before = layer.get_config()["lora_alpha"]
-        layer.build((None,))
-        return before, layer.lora_alpha, layer.get_config()["lora_alpha"]
-
-    assert alpha(fastembed) == (7, 7, 7)
-    assert keras(alpha_of_the_constructor) == (7, 2, 2)
-
-
 def alpha_of_the_constructor(library):
     layer = library.layers.Embedding(4, 3, lora_rank=2, lora_alpha=7)
     before = layer.get_config()["lora_alpha"]
@@ -397,12 +390,17 @@ def alpha_of_the_constructor(library):
     return before, layer.lora_alpha, layer.get_config()["lora_alpha"]
 
 
+def test_lora_alpha_of_the_constructor_counts(keras):
+    assert alpha_of_the_constructor(fastembed) == (7, 7, 7)
+    assert keras(alpha_of_the_constructor) == (7, 2, 2)
+
+
 def weights_and_lora(library):
     layer = library.layers.Embedding(2, 2, weights=np.eye(2, dtype="f4"), lora_rank=1)
     return np.asarray(layer(np.arange(2))), len(layer.weights)
 
 
-def test_weights_and_lora_at_once(keras):  # noqa: F811
+def test_weights_and_lora_at_once(keras):
     rows, number = weights_and_lora(fastembed)
     assert (number, rows.tolist()) == (3, np.eye(2).tolist())
     assert keras(weights_and_lora).name == "ValueError"
@@ -415,7 +413,7 @@ def adapters_after_loading(library):
     return np.asarray(layer.lora_embeddings_a), np.asarray(layer.lora_embeddings_b)
 
 
-def test_adapters_learn_after_loading(keras):  # noqa: F811
+def test_adapters_learn_after_loading(keras):
     (a, b), (their_a, their_b) = adapters_after_loading(fastembed), keras(adapters_after_loading)
     assert not b.any()
     assert not their_b.any()
@@ -429,7 +427,7 @@ def one_signed_block(library):
     return np.asarray(layer(np.array([0])))
 
 
-def test_a_block_of_one_sign_keeps_its_values(keras):  # noqa: F811
+def test_a_block_of_one_sign_keeps_its_values(keras):
     np.testing.assert_allclose(one_signed_block(fastembed), [[1.0, 1.1, 1.2, 1.3]], atol=0.05)
     np.testing.assert_allclose(keras(one_signed_block), np.full((1, 4), 0.3), atol=1e-6)
 
@@ -440,7 +438,7 @@ def block_size_of_a_policy(library):
     return layer.dtype_policy.name, tuple(layer.embeddings_scale.shape)
 
 
-def test_a_policy_that_is_set_says_the_block_size(keras):  # noqa: F811
+def test_a_policy_that_is_set_says_the_block_size(keras):
     assert block_size_of_a_policy(fastembed) == ("int4/2_from_float32", (4, 3))
     assert keras(block_size_of_a_policy) == ("int4/2_from_float32", (4, 1))
 
@@ -452,7 +450,7 @@ def quantized_and_float_again(library):
     return np.asarray(layer(np.array([0])))
 
 
-def test_codes_are_not_taken_for_floats(keras):  # noqa: F811
+def test_codes_are_not_taken_for_floats(keras):
     assert outcome(quantized_and_float_again, fastembed).name == "ValueError"
     assert keras(quantized_and_float_again).tolist() == [[42, 85, 127]]
 
@@ -464,7 +462,7 @@ def codes_loaded_with_lora(library):
     return np.asarray(layer(np.array([0])))
 
 
-def test_a_layer_with_lora_loads_no_codes_as_floats(keras):  # noqa: F811
+def test_a_layer_with_lora_loads_no_codes_as_floats(keras):
     assert outcome(codes_loaded_with_lora, fastembed).name == "ValueError"
     assert keras(codes_loaded_with_lora).tolist() == [[127, 127, 127]]
 
@@ -476,7 +474,7 @@ def int4_then_lora(library):
     return [v.name for v in layer.trainable_weights], np.asarray(layer(np.array([0])))
 
 
-def test_lora_on_int4(keras):  # noqa: F811
+def test_lora_on_int4(keras):
     names, rows = int4_then_lora(fastembed)
     assert names == ["lora_embeddings_a", "lora_embeddings_b"]
     np.testing.assert_allclose(rows, np.ones((1, 3)), atol=1e-6)
@@ -490,7 +488,7 @@ def merged_codes(library):
     return np.asarray(layer.embeddings)
 
 
-def test_embeddings_of_a_quantised_layer_with_lora(keras):  # noqa: F811
+def test_embeddings_of_a_quantised_layer_with_lora(keras):
     np.testing.assert_allclose(merged_codes(fastembed), [[2, 3]], atol=0.01)
     assert keras(merged_codes).tolist() == [[65, 128]]  # codes, with the product of A and B added
 
@@ -504,7 +502,7 @@ def reversed_with_lora(library):
     return np.asarray(layer(np.float32([[1, 0]]), reverse=True))
 
 
-def test_reverse_of_a_quantised_layer_with_lora(keras):  # noqa: F811
+def test_reverse_of_a_quantised_layer_with_lora(keras):
     np.testing.assert_allclose(reversed_with_lora(fastembed), [[2, 1]], atol=0.01)
     np.testing.assert_allclose(keras(reversed_with_lora), [[1, 0]], atol=0.01)
 
@@ -520,7 +518,7 @@ def untied_with_more(library, arguments):
     return [tuple(v.shape) for v in layer.weights]
 
 
-def test_what_keras_refuses_is_accepted_here(keras):  # noqa: F811
+def test_what_keras_refuses_is_accepted_here(keras):
     np.testing.assert_allclose(quantized_from_weights(fastembed), np.eye(2), atol=1e-6)
     assert keras(quantized_from_weights).name == "ValueError"
     for arguments in ({"weights": np.eye(2, dtype="f4")}, {"lora_rank": 1}):
@@ -534,6 +532,6 @@ def capped_at_nothing(library):
     return np.asarray(layer(np.ones((1, 2), "f4"), reverse=True))
 
 
-def test_a_cap_of_zero_is_an_error(keras):  # noqa: F811
+def test_a_cap_of_zero_is_an_error(keras):
     assert outcome(capped_at_nothing, fastembed).name == "ValueError"
     assert np.isnan(keras(capped_at_nothing)).all() or not keras(capped_at_nothing).any()

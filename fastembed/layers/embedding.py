@@ -119,7 +119,9 @@ class Embedding(Layer):
         self.lora_alpha = self.lora_rank if lora_alpha is None else lora_alpha
         if isinstance(quantization_config, Mapping):
             quantization_config = quantizers.deserialize(quantization_config)
-        self.quantization_config = quantization_config
+        self.quantization_config: QuantizationConfig | None = (
+            None if quantization_config is None else quantizers.resolved(None, quantization_config)
+        )
         self.dropout = self._era.row_dropout(dropout)
         self._row_dropout = RowDropout(self.dropout) if self.dropout else None
         if weights is not None:

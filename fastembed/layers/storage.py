@@ -206,6 +206,10 @@ class Recipe(NamedTuple):
         if config is None:
             mode, size, activations = policy.quantization_mode, policy.block_size, AbsMaxQuantizer()
             return cls(_kind(mode, size), None, activations, size or -1)
+        if policy.quantization_mode not in (None, config.mode):
+            raise ValueError(
+                f"the dtype policy {policy.name!r} contradicts a quantization_config for {config.mode}"
+            )
         size = getattr(config, "block_size", None)
         return cls(_kind(config.mode, size), config.weight_quantizer, config.activation_quantizer, size or -1)
 
