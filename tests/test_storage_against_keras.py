@@ -83,7 +83,7 @@ def flat(values):
 
 
 def agree(keras, program, *args, tolerance=0.0):
-    """Run a program with both: equal values of equal types, arrays bit for bit where no tolerance is given."""
+    """Run a program with both, for equal values: arrays bit for bit where no tolerance is given."""
     ours, theirs = outcome(program, fastembed, *args), keras(program, *args)
     assert not isinstance(theirs, Raised), theirs
     (our_arrays, our_others), (their_arrays, their_others) = flat(ours), flat(theirs)
