@@ -328,6 +328,25 @@ def test_dropout_is_a_share(bad):
         layers.Embedding(3, 2, dropout=bad)
 
 
+def test_sparse_rows_are_dense():
+    with fastembed.era("tf.keras"):
+        layer = layers.Embedding(3, 2, sparse=True, weights=[MATRIX])
+    rows = layer([2], training=True)
+    assert (type(rows), rows.tolist()) == (np.ndarray, [[4, 5]])
+    layer.backward(rows)
+    assert isinstance(layer.embeddings.gradient, fastembed.IndexedSlices)
+
+
+@pytest.mark.parametrize(("era", "outcome"), list(zip(ERAS, [True, True, TypeError, ValueError])))
+def test_trainable_is_a_bool(era, outcome):
+    with fastembed.era(era):
+        if outcome is True:
+            assert layers.Embedding(3, 2, trainable=1).trainable is True
+        else:
+            with pytest.raises(outcome, match="to be a boolean"):
+                layers.Embedding(3, 2, trainable=1)
+
+
 # --- Shapes ---------------------------------------------------------------------------------------
 
 

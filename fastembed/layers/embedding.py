@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastembed import constraints, dtype_policies, eras, initializers, ops, quantizers, regularizers
-from fastembed._rows import Table
+from fastembed._rows import OutOfRange, Table
 from fastembed.layers.layer import Layer, Shape, positive_integer
 from fastembed.layers.row_dropout import RowDropout
 from fastembed.layers.storage import Lora, Plain, Recipe, Storage
@@ -50,7 +50,13 @@ class Embedding(Layer):
     sparse : bool, default False
         tf.keras's. Rows are returned in a dense array, and gradients are sparse, whatever it is.
     use_one_hot_matmul : bool, default False
-        tf.keras's, where it meant rows of zeros for ids outside the table.
+        tf.keras's, where it meant rows of zeros for ids outside the table; so ``out_of_range`` is "zeros".
+    out_of_range : {"raise", "zeros", "clip", "wrap", "nan"} or int, default "raise"
+        What becomes of an id outside the table: an IndexError; a row of zeros; the first row if it is
+        negative and otherwise the last; row ``id % input_dim`` (Keras 3's for ids from ``-input_dim``); a row
+        of NaN; or the row of this number. A call may say another.
+    float_ids : {"exact", "truncate"}, default "exact"
+        Whether an id of 2.7 is an error or 2, as in Keras. A call may say another.
     **kwargs
         As for `Layer`: ``name``, ``dtype``, ``trainable`` ...
         Keras 1's names are understood: ``init``, ``W_regularizer``, ``W_constraint``. By position, arguments
@@ -59,16 +65,17 @@ class Embedding(Layer):
     Raises
     ------
     ValueError
-        If a dimension is no positive integer, or ``weights`` has another shape.
+        If a dimension is no positive integer, ``weights`` has another shape, or there is no such policy.
     TypeError
         If an argument is given twice, by its old name and the new one.
 
     Notes
     -----
-    A call takes integers of any dtype and shape (also bool and exactly integral floats) and returns an
-    ndarray of shape ``(*ids.shape, output_dim)``. An id outside the table is an IndexError that names it;
-    negative ids do not count from the end. Any number of threads may call one layer while another assigns
-    its weights: each row is wholly the old one or wholly the new one.
+    A call takes integers of any dtype and shape (also bool and exactly integral floats), in arrays, lists or
+    tensors, and returns an ndarray of shape ``(*ids.shape, output_dim)``. An id outside the table is an
+    IndexError that names it; negative ids do not count from the end. ``out_of_range`` says otherwise, and the
+    gradient follows: it belongs to the row that was taken, or to none. Any number of threads may call one layer
+    while another assigns its weights: each row is wholly the old one or wholly the new one.
 
     Examples
     --------
@@ -77,6 +84,9 @@ class Embedding(Layer):
     >>> embedding(np.array([[2, 1]]))
     array([[[3., 4.],
             [1., 2.]]], dtype=float32)
+    >>> embedding([2, -1], out_of_range="zeros")
+    array([[3., 4.],
+           [0., 0.]], dtype=float32)
     """
 
     _storage: Storage  # since it is built
@@ -99,6 +109,8 @@ class Embedding(Layer):
         dropout: float = 0.0,
         sparse: bool = False,
         use_one_hot_matmul: bool = False,
+        out_of_range: ops.Policy | None = None,
+        float_ids: str = "exact",
         **kwargs: Any,
     ) -> None:
         kwargs["autocast"] = False  # ids are never rounded
@@ -124,6 +136,10 @@ class Embedding(Layer):
         )
         self.dropout = self._era.row_dropout(dropout)
         self._row_dropout = RowDropout(self.dropout) if self.dropout else None
+        unsaid = "zeros" if use_one_hot_matmul else "raise"
+        self.out_of_range = unsaid if out_of_range is None else out_of_range
+        ops.as_ids((), float_ids)  # which knows the ways to read floats
+        self.float_ids = float_ids
         if weights is not None:
             self.__dict__["_given"] = self._given_table(weights)
             self.build(None)
@@ -226,10 +242,32 @@ class Embedding(Layer):
 
     W = embeddings  # in Keras 1
 
-    def call(self, inputs: ArrayLike) -> NDArray[Any]:
+    @property
+    def out_of_range(self) -> str | int:
+        """What becomes of ids outside the table."""
+        return self._out_of_range.spelling
+
+    @out_of_range.setter
+    def out_of_range(self, policy: ops.Policy) -> None:
+        self._out_of_range = self._policy(policy)
+
+    def _policy(self, policy: ops.Policy | None) -> OutOfRange:
+        """A policy, the layer's own where none is given, as what this layer can do."""
+        if policy is None:
+            return self._out_of_range
+        policy = OutOfRange(policy)
+        policy.check(self.input_dim, np.float32 if self.dtype_policy.is_floating else self.compute_dtype)
+        return policy
+
+    def _ids(self, inputs: Any, float_ids: str | None) -> NDArray[Any]:
+        return ops.as_ids(inputs, self.float_ids if float_ids is None else float_ids)
+
+    def call(
+        self, inputs: Any, *, out_of_range: ops.Policy | None = None, float_ids: str | None = None
+    ) -> NDArray[Any]:
         """Rows at ``inputs``, of shape ``(*inputs.shape, output_dim)``, in the compute dtype."""
-        ids = ops.as_ids(inputs)
-        rows = self.table.gather(ids)
+        ids = self._ids(inputs, float_ids)
+        rows = self.table.gather(ids, None, self._policy(out_of_range))
         if rows.dtype.name != self.compute_dtype:
             rows = rows.astype(self.compute_dtype)
         if self._row_dropout is not None and self._is_training():
@@ -249,22 +287,29 @@ class Embedding(Layer):
     def _remembers_inputs(self) -> bool:
         return type(self).remember is Embedding.remember and "remember" not in self.__dict__
 
-    def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> Any:
-        """The ids."""
-        ids = ops.as_ids(inputs)
-        return ids if self._row_dropout is None else (ids, self._row_dropout.last())
+    def remember(
+        self,
+        inputs: Any,
+        outputs: NDArray[Any],
+        *,
+        out_of_range: ops.Policy | None = None,
+        float_ids: str | None = None,
+    ) -> tuple[Any, ...]:
+        """The ids, what became of those outside and, where rows were dropped, what they were scaled by."""
+        remembered = self._ids(inputs, float_ids), self._policy(out_of_range)
+        return remembered if self._row_dropout is None else (*remembered, self._row_dropout.last())
 
-    def backpropagate(self, remembered: Any, upstream: NDArray[Any]) -> None:
+    def backpropagate(self, remembered: tuple[Any, ...], upstream: NDArray[Any]) -> None:
         """Add the gradient of the table, as `IndexedSlices`; ids have none.
 
         With LoRA those of its two matrices instead: of A as `IndexedSlices`, of B as an array.
         """
+        ids, policy, *scales = remembered
         wide = np.float64 if self.variable_dtype == "float64" else np.float32
         upstream = upstream.astype(wide, copy=False)
-        if self._row_dropout is not None:
-            remembered, scale = remembered
+        for scale in scales:
             upstream = upstream * scale[..., np.newaxis]
-        self._stored.add_gradient(remembered, upstream)
+        self._stored.add_gradient(ids, upstream, policy)
 
     def compute_mask(self, inputs: ArrayLike, mask: Any = None) -> NDArray[np.bool_] | None:
         """Where ids are not 0, if `mask_zero`; otherwise None.
@@ -272,7 +317,7 @@ class Embedding(Layer):
         >>> Embedding(4, 2, mask_zero=True).compute_mask(np.array([[3, 0]]))
         array([[ True, False]])
         """
-        return np.asarray(np.not_equal(inputs, 0)) if self.mask_zero else None
+        return np.asarray(np.not_equal(ops.as_array(inputs), 0)) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """``(*input_shape, output_dim)``; in earlier eras `input_length` is compared with it."""
@@ -494,6 +539,8 @@ class Embedding(Layer):
             "quantization_config": quantizers.serialize(self.quantization_config),
             "input_length": self.input_length,
             "dropout": self.dropout,
+            "out_of_range": self.out_of_range,
+            "float_ids": self.float_ids,
         }
         if self.lora_rank:
             entries.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastembed import ops
 from fastembed._rows import Table
 from fastembed.dtypes import is_float, standardize_dtype
 from fastembed.layers.embedding import Embedding
@@ -132,10 +133,17 @@ class ReversibleEmbedding(Embedding):
         """What vectors are multiplied with."""
         return self._storage if self.tie_weights else self._reverse
 
-    def call(self, inputs: ArrayLike, reverse: bool = False) -> NDArray[Any]:
+    def call(
+        self,
+        inputs: Any,
+        reverse: bool = False,
+        *,
+        out_of_range: ops.Policy | None = None,
+        float_ids: str | None = None,
+    ) -> NDArray[Any]:
         """Rows at ids; with ``reverse`` logits for vectors, of shape ``(*inputs.shape[:-1], input_dim)``."""
         if not reverse:
-            return super().call(inputs)
+            return super().call(inputs, out_of_range=out_of_range, float_ids=float_ids)
         vectors = np.asarray(inputs)
         if vectors.shape[-1:] != (self.output_dim,):
             raise ValueError(
@@ -165,14 +173,21 @@ class ReversibleEmbedding(Embedding):
     def _remembers_inputs(self) -> bool:
         return type(self).remember is ReversibleEmbedding.remember and "remember" not in self.__dict__
 
-    def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> Any:
-        """The ids; or the vectors, and how steep the cap is at the logits."""
+    def remember(
+        self,
+        inputs: Any,
+        outputs: NDArray[Any],
+        *,
+        out_of_range: ops.Policy | None = None,
+        float_ids: str | None = None,
+    ) -> tuple[Any, ...]:
+        """What `Embedding` remembers; or the vectors, and how steep the cap is at the logits."""
         if np.ndim(outputs) > np.ndim(inputs):
-            return super().remember(inputs, outputs)
+            return super().remember(inputs, outputs, out_of_range=out_of_range, float_ids=float_ids)
         slope = 1.0 if self.logit_soft_cap is None else 1 - np.square(outputs / self.logit_soft_cap)
         return _Projection(np.asarray(inputs), slope)
 
-    def backpropagate(self, remembered: Any, upstream: NDArray[Any]) -> Any:
+    def backpropagate(self, remembered: tuple[Any, ...], upstream: NDArray[Any]) -> Any:
         """Add the gradients of what the call used; return that of vectors. Ids have none."""
         if not isinstance(remembered, _Projection):
             super().backpropagate(remembered, upstream)

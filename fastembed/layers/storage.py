@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastembed import ops, quantizers
+from fastembed._rows import OutOfRange
 from fastembed.dtypes import array_dtype, as_dtype
 from fastembed.locks import Lock
 from fastembed.quantizers import AbsMaxQuantizer, QuantizationConfig, unpack_int4
@@ -91,8 +92,8 @@ class Storage:
             outputs[..., rows] = product if divisor is None else product / divisor
         return outputs
 
-    def add_gradient(self, ids: NDArray[Any], upstream: NDArray[Any]) -> None:
-        """Add the gradients of a lookup of ``ids``, where something can learn."""
+    def add_gradient(self, ids: NDArray[Any], upstream: NDArray[Any], policy: ops.Policy) -> None:
+        """Add the gradients of a lookup of ``ids`` with an out-of-range policy, where something can learn."""
 
     def add_projection_gradient(self, inputs: NDArray[Any], upstream: NDArray[Any]) -> NDArray[Any]:
         """Add the gradients of `project`, where something can learn; return that of ``inputs``."""
@@ -164,9 +165,10 @@ class Plain(Storage):
         [(_, table, _)] = self._blocks(_wide(dtype))
         return np.matmul(inputs.astype(dtype, copy=False), table.T)
 
-    def add_gradient(self, ids: NDArray[Any], upstream: NDArray[Any]) -> None:
+    def add_gradient(self, ids: NDArray[Any], upstream: NDArray[Any], policy: ops.Policy) -> None:
         if self._variable.trainable:
-            self._variable.add_gradient(ops.embedding_gradient(ids, upstream, self.shape[0]))
+            gradient = ops.embedding_gradient(ids, upstream, self.shape[0], out_of_range=policy)
+            self._variable.add_gradient(gradient)
 
     def add_projection_gradient(self, inputs: NDArray[Any], upstream: NDArray[Any]) -> NDArray[Any]:
         if self._variable.trainable:
@@ -524,14 +526,17 @@ class Lora(Storage):
         outputs += wide(self._scale) * np.matmul(np.matmul(inputs, self._b.value.T), self._a.value.T)
         return outputs.astype(array_dtype(dtype), copy=False)
 
-    def add_gradient(self, ids: NDArray[Any], upstream: NDArray[Any]) -> None:
-        self._base.add_gradient(ids, upstream)
+    def add_gradient(self, ids: NDArray[Any], upstream: NDArray[Any], policy: ops.Policy) -> None:
+        self._base.add_gradient(ids, upstream, policy)
         scaled = upstream * upstream.dtype.type(self._scale)
         if self._a.trainable:
-            gradient = ops.embedding_gradient(ids, np.matmul(scaled, self._b.value.T), self.shape[0])
+            through_b = np.matmul(scaled, self._b.value.T)
+            gradient = ops.embedding_gradient(ids, through_b, self.shape[0], out_of_range=policy)
             self._a.add_gradient(gradient)
         if self._b.trainable:
-            rows = _matrix(self._a.rows().gather(ids))
+            if OutOfRange(policy).spelling == "nan":
+                policy = "zeros"  # such an id teaches nothing
+            rows = _matrix(self._a.rows().gather(ids, None, policy))
             self._b.add_gradient(np.matmul(rows.T, _matrix(scaled)))
 
     def add_projection_gradient(self, inputs: NDArray[Any], upstream: NDArray[Any]) -> NDArray[Any]:
