@@ -343,7 +343,10 @@ def test_a_cut_id_may_be_outside():
 
 @pytest.mark.parametrize("bad", ["trunc", None, True, 1])
 def test_there_are_two_ways_to_read_floats(bad):
-    for what in (lambda: ops.gather(W, np.array([1]), float_ids=bad), lambda: layers.Embedding(4, 3, float_ids=bad)):
+    for what in (
+        lambda: ops.gather(W, np.array([1]), float_ids=bad),
+        lambda: layers.Embedding(4, 3, float_ids=bad),
+    ):
         with pytest.raises(ValueError, match='float_ids must be "exact" or "truncate", got'):
             what()
 

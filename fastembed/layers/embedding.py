@@ -128,7 +128,7 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = self.supports_masking = mask_zero
         self.lora_rank = positive_integer("lora_rank", lora_rank) if lora_rank else None
-        self.lora_alpha = self.lora_rank if lora_alpha is None else lora_alpha
+        self.lora_alpha = self.lora_rank if lora_alpha is None else _checked_alpha(lora_alpha)
         if isinstance(quantization_config, Mapping):
             quantization_config = quantizers.deserialize(quantization_config)
         self.quantization_config: QuantizationConfig | None = (
@@ -386,6 +386,7 @@ class Embedding(Layer):
         if self.lora_enabled:
             raise ValueError("lora is already enabled. This can only be done once per layer.")
         rank = positive_integer("rank", rank)
+        alpha = rank if alpha is None else _checked_alpha(alpha)
         a, b = (
             Variable(
                 initializers.get(initializer),
@@ -400,7 +401,6 @@ class Embedding(Layer):
                 ("lora_embeddings_b", b_initializer, (rank, self.output_dim)),
             )
         )
-        alpha = rank if alpha is None else alpha
         storage = Lora(self._stored, a, b, alpha, initializers.get(a_initializer))
         for variable in self._stored.weights.values():
             variable.trainable = False
@@ -545,6 +545,13 @@ class Embedding(Layer):
         if self.lora_rank:
             entries.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)
         return {**super().get_config(), **self._era.entries("Embedding", entries)}
+
+
+def _checked_alpha(alpha: Any) -> float:
+    number = isinstance(alpha, (int, float, np.integer, np.floating)) and not isinstance(alpha, bool)
+    if not (number and np.isfinite(alpha)):
+        raise ValueError(f"lora_alpha must be a finite number, got {alpha!r:.80}")
+    return alpha
 
 
 def _quantized_name(config: QuantizationConfig, source_name: str) -> str:

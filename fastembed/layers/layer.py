@@ -219,9 +219,9 @@ class Layer(State):
             _initial_weights=weights,
             _under_construction=False,
             _build_shapes=None,
-            _dtype_policy=dtype_policies.get(dtype),
         )
         self.name = era.layer_name(type(self).__name__, name)
+        self.dtype_policy = dtype
         self.autocast = autocast
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastembed import ops
 from fastembed._rows import Table
-from fastembed.dtypes import is_float, standardize_dtype
+from fastembed.dtypes import array_dtype, is_float, standardize_dtype
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.layer import Shape
 from fastembed.layers.storage import Plain, Recipe, Storage
@@ -144,7 +144,7 @@ class ReversibleEmbedding(Embedding):
         """Rows at ids; with ``reverse`` logits for vectors, of shape ``(*inputs.shape[:-1], input_dim)``."""
         if not reverse:
             return super().call(inputs, out_of_range=out_of_range, float_ids=float_ids)
-        vectors = np.asarray(inputs)
+        vectors = self._vectors(inputs)
         if vectors.shape[-1:] != (self.output_dim,):
             raise ValueError(
                 f"layer {self.name!r} projects vectors of length {self.output_dim} back, got inputs of shape "
@@ -158,6 +158,10 @@ class ReversibleEmbedding(Embedding):
         np.tanh(logits, out=logits)
         logits *= cap
         return logits
+
+    def _vectors(self, inputs: Any) -> NDArray[Any]:
+        """An array as it is; numbers of Python's own in the compute dtype."""
+        return np.asarray(inputs, None if hasattr(inputs, "dtype") else array_dtype(self.compute_dtype))
 
     def _logits_dtype(self, vectors: NDArray[Any]) -> str:
         if self.reverse_dtype is not None:
@@ -185,7 +189,7 @@ class ReversibleEmbedding(Embedding):
         if np.ndim(outputs) > np.ndim(inputs):
             return super().remember(inputs, outputs, out_of_range=out_of_range, float_ids=float_ids)
         slope = 1.0 if self.logit_soft_cap is None else 1 - np.square(outputs / self.logit_soft_cap)
-        return _Projection(np.asarray(inputs), slope)
+        return _Projection(self._vectors(inputs), slope)
 
     def backpropagate(self, remembered: tuple[Any, ...], upstream: NDArray[Any]) -> Any:
         """Add the gradients of what the call used; return that of vectors. Ids have none."""

@@ -12,7 +12,7 @@ by it; with blocks of columns it is the step between two codes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
@@ -136,8 +136,7 @@ class Plain(Storage):
     """
 
     def __init__(self, variable: Variable, attribute: str = "_embeddings", turned: bool = False) -> None:
-        rows, columns = variable.shape[::-1] if turned else variable.shape
-        self.shape = rows, columns
+        self.shape = cast("tuple[int, int]", variable.shape[::-1] if turned else variable.shape)
         self.weights, self.constants = {attribute: variable}, {}
         self._variable, self._turned = variable, turned
 
