@@ -322,3 +322,13 @@ def test_a_policy_that_is_set_quantises_both(rng, tied):
     layer.dtype_policy = "int4/2_from_float32"
     assert [v.dtype for v in layer.weights if v.name.endswith("embeddings")] == ["int8"] * (2 - tied)
     assert layer(layer(np.arange(6)), reverse=True).shape == (6, 6)
+
+
+@every_config
+def test_quantised_logits_in_another_dtype(rng, config):
+    layer = made(rng, reverse_dtype="float64")
+    layer.quantize(config=config)
+    vectors = rng.standard_normal((3, 4)).astype("f4")
+    logits = layer(vectors, reverse=True)
+    assert logits.dtype == np.float64
+    np.testing.assert_allclose(logits, vectors @ dequantized(layer), atol=0.1)
