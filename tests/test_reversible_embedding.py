@@ -15,7 +15,7 @@ from fastembed import initializers
 from fastembed._rows import Table
 from fastembed.layers import Embedding, ReversibleEmbedding
 from fastembed.ops import IndexedSlices
-from fastembed.quantizers import Int4QuantizationConfig, Int8QuantizationConfig
+from fastembed.quantizers import AbsMaxQuantizer, Int4QuantizationConfig, Int8QuantizationConfig
 
 every_tie = pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 
@@ -268,17 +268,17 @@ def test_quantised_logits_and_gradients(rng, tied, config, lora, columns):
     assert learned == ({"lora_embeddings_a", "lora_embeddings_b"} if lora and tied else set())
 
 
-def test_sums_of_int8_are_exact():
-    """Codes at their largest, so many that float32 could not add them up."""
-    columns = 3001
-    layer = ReversibleEmbedding(2, columns, weights=np.ones((2, columns)))
+def test_sums_of_int8_are_exact(rng):
+    """Codes near their largest, so many that float32 could not add them up."""
+    columns = 200_001
+    layer = ReversibleEmbedding(2, columns, weights=rng.integers(100, 128, (2, columns)))
     layer.quantize("int8")
-    vectors = np.ones((1, columns), "f4")
-    vectors[0, 0] = 1 - 1 / 127
-    codes = np.rint(vectors * np.float32(127 / (1 + 1e-7))).astype(int)
-    total = int(codes.sum()) * 127
-    scale = layer.embeddings_scale.numpy().astype(float) * np.float32(127 / np.float32(1 + 1e-7))
-    np.testing.assert_allclose(layer(vectors, reverse=True)[0], total / scale, rtol=2e-7)
+    vectors = rng.integers(100, 128, (3, columns)).astype("f4")
+    codes, scale = layer.get_weights()
+    vector_codes, vector_scale = AbsMaxQuantizer()(vectors)
+    total = vector_codes.astype(np.int64) @ codes.astype(np.int64).T
+    expected = total / (vector_scale.astype(float) * scale.astype(float))
+    np.testing.assert_allclose(layer(vectors, reverse=True), expected, rtol=2e-7)
 
 
 @every_tie
