@@ -293,7 +293,9 @@ def test_contradictions():
     with pytest.raises(ValueError, match="config"):
         Embedding(2, 2, quantization_config=3)
     with pytest.raises(NotImplementedError, match="Dense"):
-        Dense(3, dtype="int8_from_float32")
+        Dense(3, dtype="int8_from_float32")(np.ones((2, 2)))
+    with pytest.raises(NotImplementedError, match="Dense"):
+        Dense(3).dtype_policy = "int8_from_float32"
 
 
 def test_weight_quantizers(rng):

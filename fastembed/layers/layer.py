@@ -219,9 +219,9 @@ class Layer(State):
             _initial_weights=weights,
             _under_construction=False,
             _build_shapes=None,
+            _dtype_policy=dtype_policies.get(dtype),
         )
         self.name = era.layer_name(type(self).__name__, name)
-        self.dtype_policy = dtype
         self.autocast = autocast
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
@@ -619,6 +619,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
         with _build_lock:
             if self.built:
                 return
+            self._prepare_for(self._dtype_policy)
             before = dict(self.__dict__)
             weights = [*self._trainable_weights], [*self._non_trainable_weights]
             shapes = dict(list(zip(self._build_parameters, args)) + list(kwargs.items()))
