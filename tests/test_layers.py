@@ -68,7 +68,7 @@ def test_is_built_by_its_first_call():
         ({"name": 3}, ValueError, "must be a string"),
         ({"trainable": 1}, ValueError, r"Expected `trainable` to be a boolean. Received: trainable=1"),
         ({"colour": "red"}, ValueError, r"Unrecognized keyword arguments passed to Scale: {'colour': 'red'}"),
-        ({"dtype": "complex64"}, ValueError, "Invalid dtype"),
+        ({"dtype": "complex64"}, ValueError, "Unknown dtype policy"),
     ],
 )
 def test_says_what_no_layer_takes(arguments, error, message):

@@ -210,7 +210,7 @@ class Layer(State):
         self.__dict__.setdefault("_holders", {})
         self.__dict__.update(
             _era=era,
-            _trainable=_checked_bool("trainable", trainable),
+            _trainable=era.trainable(trainable),
             _trainable_weights=[],
             _non_trainable_weights=[],
             _layers=[],
@@ -267,7 +267,8 @@ class Layer(State):
         with _Inside(_Context(training, self, outer)):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            self._losses.append(self._era.activity_loss(self.activity_regularizer(outputs), outputs))
+            for each in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
+                self._losses.append(self._era.activity_loss(self.activity_regularizer(each), each))
         if recorded:
             told = {name: kwargs[name] for name in self._remember_parameters & kwargs.keys()}
             remembered = self.remember(args[0] if args else None, outputs, **told)
@@ -479,12 +480,27 @@ class Layer(State):
 
     @property
     def dtype_policy(self) -> dtype_policies.DTypePolicy:
-        """Which dtypes the layer's variables and results have."""
+        """The layer's dtypes. A quantised policy, set on a layer that is built, quantises its table."""
         return self._dtype_policy
 
     @dtype_policy.setter
     def dtype_policy(self, value: Any) -> None:
-        self._dtype_policy = dtype_policies.get(value)
+        policy = dtype_policies.get(value)
+        self._prepare_for(policy)
+        self._dtype_policy = policy
+
+    def _prepare_for(self, policy: dtype_policies.DTypePolicy) -> None:
+        """Make the layer fit a policy that it is about to have."""
+        if policy.quantization_mode is not None:
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} cannot be quantised, so its dtype policy cannot be "
+                f"{policy.name!r}"
+            )
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """``"int8"`` or ``"int4"`` for a quantised layer, otherwise None."""
+        return self.dtype_policy.quantization_mode
 
     @property
     def variable_dtype(self) -> str:
@@ -688,11 +704,3 @@ def positive_integer(name: str, value: Any) -> int:
             f"`{name}` must be a positive integer. Received: {name}={value!r} (of type {type(value)})"
         )
     return size
-
-
-def _checked_bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(
-            f"Expected `{name}` to be a boolean. Received: {name}={value!r} (of type {type(value)})"
-        )
-    return value

@@ -7,7 +7,7 @@ weights are its own ones and then those of the layers in it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from fastembed import constraints, eras, regularizers
 from fastembed._rows import TableCall
 from fastembed.dtypes import is_float, standardize_dtype
-from fastembed.variable import Variable
+from fastembed.variable import Variable, swap
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -128,8 +128,8 @@ class State(TableCall):
         if self.__dict__.get("_locked"):
             raise ValueError(
                 "You cannot add new elements of state (variables or sub-layers) to a layer that is already "
-                f"built: make all of those of {self.name!r} in its `__init__()` or `build()`. (In the eras of "
-                "Keras 1, 2 and tf.keras this can be done: fastembed.era.)"
+                f"built: make all of those of {self.name!r} in its `__init__()` or `build()`. (In the eras "
+                "of Keras 1, 2 and tf.keras this can be done: fastembed.era.)"
             )
 
     @contextlib.contextmanager
@@ -272,7 +272,8 @@ class State(TableCall):
                     f"Layer {self.name} weight shape {variable.shape} is not compatible with provided "
                     f"weight shape {value.shape}."
                 )
-        assign_all(variables, values)
+        # All that can fail comes first.
+        swap([(variable, variable.memory_for(value)) for variable, value in zip(variables, values)])
 
     def count_params(self) -> int:
         """The number of numbers in all weights.
@@ -291,59 +292,53 @@ class State(TableCall):
 
     # --- In files ---------------------------------------------------------------------------------
 
-    def save_own_variables(self, store: Any) -> None:
-        """Put the values of this layer's own variables, without those of the layers it holds, into a mapping.
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Put copies of the layer's own weights (not of those of layers inside) into ``store``.
 
         Parameters
         ----------
-        store : mutable mapping
-            Its keys will be ``"0"``, ``"1"``, ... as in Keras's files.
+        store : dict or HDF5 group
+            Gets the keys ``"0"``, ``"1"``, ...
 
         Examples
         --------
-        >>> from fastembed.layers import Embedding
-        >>> store = {}
-        >>> Embedding(2, 1, weights=[[5.0], [6.0]]).save_own_variables(store)
+        >>> from fastembed.layers import Layer
+        >>> layer, store = Layer(), {}
+        >>> _ = layer.add_weight(shape=(2,), initializer="ones")
+        >>> layer.save_own_variables(store)
         >>> store
-        {'0': array([[5.],
-               [6.]], dtype=float32)}
+        {'0': array([1., 1.], dtype=float32)}
         """
         for number, variable in enumerate(self._own_weights()):
             store[str(number)] = variable.numpy()
 
-    def load_own_variables(self, store: Mapping[str, ArrayLike]) -> None:
-        """Set this layer's own variables from what `save_own_variables` stored, here or in Keras.
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Set the layer's own weights to what `save_own_variables`, here or in Keras, put into ``store``.
 
         Raises
         ------
-        ValueError
-            If the layer is not built, or number or shapes differ; nothing is then changed.
+        KeyError, TypeError, ValueError
+            If ``store`` does not hold just these weights; nothing is then changed.
         """
         variables = self._own_weights()
-        self._check_number(store, variables)
-        assign_all(variables, [store[str(number)] for number in range(len(variables))])
+        values = self._values_in(store, [variable.name for variable in variables])
+        swap([(variable, variable.memory_for(value)) for variable, value in zip(variables, values)])
 
-    def _check_number(self, store: Mapping[str, ArrayLike], variables: Sequence[Variable]) -> None:
-        count = len(store.keys())
-        if count == len(variables):
-            return
-        if not variables and not self.built:
+    def _values_in(self, store: Mapping[str, Any], names: Sequence[str]) -> list[NDArray[Any]]:
+        """The arrays in a store, one for each name."""
+        found = len(store.keys())
+        if found and not self.built and not names:
             raise ValueError(
-                f"Layer '{self.name}' was never built and thus it doesn't have any variables, but {count} are to "
-                "be loaded: build it first, in the `build()` of the layer that holds it or with "
-                "`build_from_config(config)`."
+                f"Layer '{self.name}' was never built and thus it doesn't have any variables. However the "
+                f"weights file lists {found} variables for this layer. Build it first: "
+                "`layer.build(input_shape)`, or by a call"
             )
-        raise ValueError(
-            f"Layer '{self.name}' expected {len(variables)} variables, but received {count} variables during "
-            f"loading. Expected: {[variable.name for variable in variables]}"
-        )
-
-
-def assign_all(variables: Sequence[Variable], values: Sequence[ArrayLike]) -> None:
-    """Assign to each variable its value; where one cannot be, to none."""
-    memories = [variable._as_memory(value) for variable, value in zip(variables, values)]  # all that can fail
-    for variable, memory in zip(variables, memories):
-        variable._swap(memory)
+        if found != len(names):
+            raise ValueError(
+                f"Layer '{self.name}' expected {len(names)} variables, but received {found} variables during "
+                f"loading. Expected: {names}"
+            )
+        return [np.asarray(store[str(number)]) for number in range(len(names))]
 
 
 def _held_by(value: Any) -> Iterator[Variable | State]:
