@@ -249,15 +249,13 @@ class Embedding(Layer):
 
     @out_of_range.setter
     def out_of_range(self, policy: ops.Policy) -> None:
-        self._out_of_range = self._policy(policy)
-
-    def _policy(self, policy: ops.Policy | None) -> OutOfRange:
-        """A policy, the layer's own where none is given, as what this layer can do."""
-        if policy is None:
-            return self._out_of_range
         policy = OutOfRange(policy)
         policy.check(self.input_dim, np.float32 if self.dtype_policy.is_floating else self.compute_dtype)
-        return policy
+        self._out_of_range = policy
+
+    def _policy(self, policy: ops.Policy | None) -> OutOfRange:
+        """That of a call, which is the layer's own where the call says none."""
+        return self._out_of_range if policy is None else OutOfRange(policy)
 
     def _ids(self, inputs: Any, float_ids: str | None) -> NDArray[Any]:
         return ops.as_ids(inputs, self.float_ids if float_ids is None else float_ids)
