@@ -63,11 +63,14 @@ class Era:
         Whether a built layer refuses new variables and layers.
     shape_is_kept : bool
         Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
+    writes_defaults : bool
+        Whether the config of a layer that adds nothing to `Layer` names the arguments that were not given.
     """
 
     name: ClassVar[str] = "keras3"
     locks: ClassVar[bool] = True
     shape_is_kept: ClassVar[bool] = False
+    writes_defaults: ClassVar[bool] = True
 
     # Parameters of constructors in the order of their positions, where that is not the signature's.
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -198,6 +201,7 @@ class TensorFlowKeras(Era):
 
     name = "tf.keras"
     locks = False
+    writes_defaults = False
 
     _positions: ClassVar = {
         "Layer": ("trainable", "name", "dtype", "dynamic"),
@@ -217,7 +221,11 @@ class TensorFlowKeras(Era):
         return value
 
     def layer_name(self, class_name: str, name: str | None) -> str:
-        return automatic_name(snake_case_of_2(class_name)) if name is None else str(name)
+        if name is None:
+            return automatic_name(snake_case_of_2(class_name))
+        if not isinstance(name, str):
+            raise TypeError(f"Expected `name` argument to be a string, but got: {name!r:.80}")
+        return name  # a slash is allowed
 
     def weight_name(self, layer: str, name: str) -> str:
         return f"{layer}/{name}:0"
@@ -471,10 +479,10 @@ _WEIGHT_KERAS_3 = ("shape", "initializer", "dtype")
 def weight_arguments(args: tuple[Any, ...]) -> Config:
     """Positional arguments of ``add_weight``, named: their types tell the eras apart.
 
-    A leading string or None is a name, which Keras 2 and tf.keras begin with; a third argument that names a
+    A leading string, or None before a shape, is a name, which Keras 2 and tf.keras begin with; a third argument that names a
     dtype is Keras 3's, another one Keras 1's.
     """
-    if args and (isinstance(args[0], str) or args[0] is None):
+    if args and (isinstance(args[0], str) or (args[0] is None and _is_shape(args[1:2]))):
         order: tuple[str, ...] = _WEIGHT_KERAS_2
     elif len(args) > 2 and not _names_dtype(args[2]):
         order = _WEIGHT_KERAS_1
@@ -483,6 +491,10 @@ def weight_arguments(args: tuple[Any, ...]) -> Config:
     if len(args) > len(order):
         raise TypeError(f"add_weight() takes at most {len(order)} positional arguments ({len(args)} given)")
     return dict(zip(order, args))
+
+
+def _is_shape(arguments: tuple[Any, ...]) -> bool:
+    return any(isinstance(each, (tuple, list)) for each in arguments)
 
 
 def _names_dtype(value: Any) -> bool:

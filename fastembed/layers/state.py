@@ -118,11 +118,12 @@ class State(TableCall):
         """Where in a model the layer is: names of layers, joined by slashes."""
         raise NotImplementedError
 
-    def _track(self, variable: Variable, trainable: bool = True) -> None:
+    def _track(self, variable: Variable, trainable: bool = True, made_here: bool = True) -> None:
         if not any(variable is known for known in self._own_weights()):
-            path = self._path()
-            variable.path = f"{path}/{variable.name}"
-            variable.name = self._era.weight_name(path, variable.name)
+            if made_here:
+                path = self._path()
+                variable.path = f"{path}/{variable.name}"
+                variable.name = self._era.weight_name(path, variable.name)
             (self._trainable_weights if trainable else self._non_trainable_weights).append(variable)
 
     def _refuse_if_locked(self) -> None:
@@ -176,7 +177,8 @@ class State(TableCall):
                 if isinstance(held, State):
                     layers[id(held)] = held
                 else:
-                    self._track(held, trainable=held.trainable)
+                    made_here = self.__dict__.get("_under_construction", False)
+                    self._track(held, trainable=held.trainable, made_here=made_here)
         self.__dict__["_layers"] = list(layers.values())
 
     def _held_layers(self) -> list[State]:
