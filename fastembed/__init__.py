@@ -15,26 +15,33 @@ from typing import TYPE_CHECKING, Any
 from fastembed.threads import get_num_threads, num_threads, set_num_threads
 
 # isort: split
-from fastembed import backend, constraints, initializers, layers, ops, regularizers
+from fastembed import backend, constraints, dtype_policies, initializers, layers, ops, regularizers
 from fastembed._version import __version__
+from fastembed.dtype_policies import DTypePolicy
+from fastembed.eras import era
 from fastembed.layers.layer import recording
 from fastembed.memory import empty_cache, set_cache_limit
 from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import saving
+    from fastembed import config, mixed_precision, saving
 
 __all__ = [
+    "DTypePolicy",
     "IndexedSlices",
     "Variable",
     "__version__",
     "backend",
+    "config",
     "constraints",
+    "dtype_policies",
     "empty_cache",
+    "era",
     "get_num_threads",
     "initializers",
     "layers",
+    "mixed_precision",
     "num_threads",
     "ops",
     "recording",
@@ -44,11 +51,13 @@ __all__ = [
     "set_num_threads",
 ]
 
+_LAZY = frozenset({"config", "mixed_precision", "saving"})
+
 
 def __getattr__(name: str) -> Any:
     """Import what most programs that look ids up never need when it is first asked for."""
-    if name == "saving":
+    if name in _LAZY:
         from importlib import import_module
 
-        return import_module("fastembed.saving")
+        return import_module(f"fastembed.{name}")
     raise AttributeError(f"module 'fastembed' has no attribute {name!r}")

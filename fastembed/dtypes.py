@@ -76,7 +76,8 @@ def standardize_dtype(dtype: DTypeLike | None) -> str:
     Parameters
     ----------
     dtype : str, type or dtype, optional
-        ``bfloat16`` as a name or as the dtype of ml_dtypes.
+        A name, a dtype of NumPy, JAX, TensorFlow, torch or ml_dtypes, or Python's ``int`` or ``bool``; its
+        ``float`` is Keras's float32.
 
     Raises
     ------
@@ -90,7 +91,11 @@ def standardize_dtype(dtype: DTypeLike | None) -> str:
     """
     if dtype is None:
         return _floatx
+    if dtype is float:
+        return "float32"
     name = getattr(dtype, "name", None) or dtype
+    if str(name).startswith("torch."):
+        name = str(name)[len("torch.") :]
     if not (isinstance(name, str) and name in _NAMES):
         try:
             name = np.dtype(dtype).name

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 
-_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+_counters: dict[tuple[str, int], Iterator[int]] = {}
 
 
 def snake_case(class_name: str) -> str:
@@ -21,16 +20,30 @@ def snake_case(class_name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def automatic_name(prefix: str) -> str:
+def automatic_name(prefix: str, first: int = 0) -> str:
     """The next free name: ``embedding``, ``embedding_1``, ``embedding_2`` ...
 
     Names that users give are not looked at, as in Keras.
 
+    Parameters
+    ----------
+    prefix : str
+    first : int, default 0
+        The first number, which is left out where it is 0. Names that begin with different ones are counted
+        apart.
+
+    Examples
+    --------
     >>> automatic_name("for_this_example"), automatic_name("for_this_example")
     ('for_this_example', 'for_this_example_1')
     """
-    number = next(_counters[prefix])
+    number = next(_counters.setdefault((prefix, first), itertools.count(first)))
     return f"{prefix}_{number}" if number else prefix
+
+
+def reset_names() -> None:
+    """Count automatic names from the beginning again."""
+    _counters.clear()
 
 
 def checked_name(name: object) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+import contextlib
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -17,6 +20,13 @@ from fastembed.tables import DenseTable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+
+class Follower(Protocol):
+    """What is made of the values of variables and follows them."""
+
+    def refresh(self) -> None:
+        """Called after values have changed. May raise; the variables then have the old ones again."""
 
 
 class Variable(NDArrayOperatorsMixin):
@@ -92,6 +102,7 @@ class Variable(NDArrayOperatorsMixin):
             )
         self._memory = _owned(values, self._dtype)
         self._tables: dict[bool, DenseTable] = {}  # by whether their rows are of ml_dtypes
+        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
         self._lock = Lock()  # for whatever changes the value or the gradient, or depends on both of two reads
         self.trainable = trainable
         self.name = name or automatic_name("variable")
@@ -183,11 +194,11 @@ class Variable(NDArrayOperatorsMixin):
         TypeError, ValueError
             If shape or numbers do not fit; the variable is then unchanged.
         """
-        self._swap(self._as_memory(value))
+        swap([(self, self.memory_for(value))])
         return self.value
 
-    def _as_memory(self, value: ArrayLike) -> NDArray[Any]:
-        """``value`` as memory that `_swap` can take: everything that may fail happens here."""
+    def memory_for(self, value: ArrayLike) -> NDArray[Any]:
+        """``value`` as memory that `swap` can take: everything that may fail happens here."""
         values = as_dtype(value.value if isinstance(value, Variable) else value, self._dtype)
         if values.shape != self.shape:
             raise ValueError(
@@ -197,12 +208,14 @@ class Variable(NDArrayOperatorsMixin):
             )
         return _owned(values, self._dtype)
 
-    def _swap(self, memory: NDArray[Any]) -> None:
-        """Make ``memory`` the variable's."""
-        with self._lock:
-            for table in self._tables.values():
-                table.replace(memory)
-            self._memory = memory
+    def _take(self, memory: NDArray[Any]) -> None:
+        for table in self._tables.values():
+            table.replace(memory)
+        self._memory = memory
+
+    def follow_with(self, follower: Follower) -> None:
+        """Have ``follower.refresh()`` called after each change, as long as somebody holds the follower."""
+        self._followers.add(follower)
 
     def assign_add(self, value: ArrayLike) -> NDArray[Any]:
         """Add ``value``, broadcast to the variable's shape; return the new value as a read-only view.
@@ -291,10 +304,44 @@ class Variable(NDArrayOperatorsMixin):
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tables": {}}
+        return {**self.__dict__, "_tables": {}, "_followers": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _memory=_owned(state["_memory"], state["_dtype"]))
+        self.__dict__.update(
+            state, _memory=_owned(state["_memory"], state["_dtype"]), _followers=weakref.WeakSet()
+        )
+
+
+@contextlib.contextmanager
+def unchanging(variables: Iterable[Variable]) -> Iterator[None]:
+    """No other thread changes any of these variables inside."""
+    locks = {id(variable._lock): variable._lock for variable in variables}
+    with contextlib.ExitStack() as stack:
+        for key in sorted(locks):  # in one order everywhere, so that nobody waits for another in a circle
+            stack.enter_context(locks[key])
+        yield
+
+
+def swap(changes: Sequence[tuple[Variable, NDArray[Any]]]) -> None:
+    """Give each variable the memory that its `Variable.memory_for` made: all of them or, on an error, none.
+
+    What follows several of the variables is refreshed once, after the last: it never sees some of them old
+    and some new.
+    """
+    with unchanging(variable for variable, _ in changes):
+        old = [(variable, variable._memory) for variable, _ in changes]
+        followers = {follower for variable, _ in changes for follower in variable._followers}
+        try:
+            for variable, memory in changes:
+                variable._take(memory)
+            for follower in followers:
+                follower.refresh()
+        except BaseException:
+            for variable, memory in old:
+                variable._take(memory)
+            for follower in followers:
+                follower.refresh()
+            raise
 
 
 def _owned(values: NDArray[Any], dtype: str) -> NDArray[Any]:

@@ -68,7 +68,7 @@ def test_is_built_by_its_first_call():
         ({"name": 3}, ValueError, "must be a string"),
         ({"trainable": 1}, ValueError, r"Expected `trainable` to be a boolean. Received: trainable=1"),
         ({"colour": "red"}, ValueError, r"Unrecognized keyword arguments passed to Scale: {'colour': 'red'}"),
-        ({"dtype": "complex64"}, ValueError, "Invalid dtype"),
+        ({"dtype": "complex64"}, ValueError, "Unknown dtype policy"),
     ],
 )
 def test_says_what_no_layer_takes(arguments, error, message):
@@ -115,7 +115,8 @@ def test_finds_what_lists_tuples_and_dicts_hold():
 
 
 def test_a_variable_is_tracked_only_where_it_could_be_set_and_as_long():
-    layer = layers.Embedding(2, 2, weights=np.zeros((2, 2)))
+    with fastembed.era("tf.keras"):  # a layer of Keras 3 gets no more variables once it is built
+        layer = layers.Embedding(2, 2, weights=np.zeros((2, 2)))
     with pytest.raises(AttributeError):
         layer.embeddings = Variable([1.0])
     assert len(layer.weights) == 1
@@ -256,8 +257,8 @@ def test_add_weight_defaults_and_errors():
 
 def test_finds_variables_and_layers_in_attributes():
     pair = Pair()
-    pair(np.array([[1, 2]]))
     pair.own = Variable([1.0], name="own")
+    pair(np.array([[1, 2]]))
     assert [w.path.rpartition("/")[2] for w in pair.weights] == ["own", "embeddings", "scale"]
     pair.again = pair.words  # the same layer twice holds its weights once
     assert len(pair.weights) == 3
@@ -269,8 +270,8 @@ def test_finds_variables_and_layers_in_attributes():
 
 def test_trainable_goes_down_and_sorts_weights():
     pair = Pair()
-    pair([1])
     steady = pair.scale.add_weight(shape=(1,), name="steady", trainable=False)
+    pair([1])
     everything = pair.weights
     assert pair.trainable_weights == everything[:2]
     assert pair.non_trainable_weights == [steady]
@@ -567,8 +568,6 @@ def test_dimensions_may_be_numpy_integers():
     layer = layers.Embedding(np.int64(4), np.max([2, 3]))
     json.dumps(layer.get_config())
     assert layers.Embedding(2, 2, lora_rank=None, quantization_config=None)([1]).shape == (1, 2)
-    with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
-        layers.Embedding(2, 2, lora_rank=4)
     assert layer([3]).shape == (1, 3)
 
 

@@ -2,6 +2,7 @@
 
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
+from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.layer import Layer
 
-__all__ = ["Dense", "Embedding", "Layer"]
+__all__ = ["Dense", "Embedding", "InputSpec", "Layer"]

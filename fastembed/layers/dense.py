@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Literal
 
 import numpy as np
 
-from fastembed import constraints, initializers, regularizers
+from fastembed import constraints, eras, initializers, regularizers
 from fastembed.layers.layer import Layer, Shape, positive_integer
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Dense(Layer):
     True
     """
 
+    @eras.any_era
     def __init__(
         self,
         units: int,
@@ -64,8 +65,8 @@ class Dense(Layer):
         self.units = positive_integer("units", units)
         self.activation = activation
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = self._era.initializer(kernel_initializer)
+        self.bias_initializer = self._era.initializer(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
@@ -138,9 +139,8 @@ class Dense(Layer):
         return (*input_shape[:-1], self.units)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes a layer like this one, as Keras 3 writes it."""
-        return {
-            **super().get_config(),
+        """What makes a layer like this one, as the Keras of the layer's era writes it."""
+        entries = {
             "units": self.units,
             "activation": "linear" if self.activation is None else _name_of(self.activation),
             "use_bias": self.use_bias,
@@ -152,6 +152,7 @@ class Dense(Layer):
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "quantization_config": None,
         }
+        return {**super().get_config(), **self._era.entries("Dense", entries)}
 
 
 def _name_of(activation: Callable[..., Any]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed import constraints, initializers, ops, regularizers
+from fastembed import constraints, eras, initializers, ops, regularizers
 from fastembed._rows import Table
 from fastembed.layers.layer import Layer, Shape, positive_integer
+from fastembed.layers.row_dropout import RowDropout
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
@@ -32,13 +34,26 @@ class Embedding(Layer):
         Whether id 0 is padding, which `compute_mask` then marks. Row 0 is a row like any other.
     weights : array_like of shape (input_dim, output_dim) or list of one, optional
         The table; copied. The layer is then built at once.
+    input_length : int or tuple of int, optional
+        How many ids an input has: for the configs and output shapes of Keras 1, 2 and tf.keras.
+    dropout : float, default 0.0
+        Keras 1's: while training, this share of the words is dropped, each in all its places in the input,
+        and the rows of the others are divided by ``1 - dropout``. (Keras 2 ignored it, and so does its era.)
+    sparse : bool, default False
+        tf.keras's. Rows are returned in a dense array, and gradients are sparse, whatever it is.
+    use_one_hot_matmul : bool, default False
+        tf.keras's, where it meant rows of zeros for ids outside the table.
     **kwargs
         As for `Layer`: ``name``, ``dtype``, ``trainable`` ...
+        Keras 1's names are understood: ``init``, ``W_regularizer``, ``W_constraint``. By position, arguments
+        come in Keras 3's order, as above, or in that of another `fastembed.era`.
 
     Raises
     ------
     ValueError
         If a dimension is no positive integer, or ``weights`` has another shape.
+    TypeError
+        If an argument is given twice, by its old name and the new one.
 
     Notes
     -----
@@ -56,6 +71,7 @@ class Embedding(Layer):
             [1., 2.]]], dtype=float32)
     """
 
+    @eras.any_era
     def __init__(
         self,
         input_dim: int,
@@ -65,16 +81,32 @@ class Embedding(Layer):
         embeddings_constraint: Any = None,
         mask_zero: bool = False,
         weights: ArrayLike | list[ArrayLike] | None = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
+        *,
+        input_length: int | Sequence[int] | None = None,
+        dropout: float = 0.0,
+        sparse: bool = False,
+        use_one_hot_matmul: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs["autocast"] = False  # ids are never rounded
+        lengths = input_length if isinstance(input_length, (list, tuple)) else (input_length,)
+        if not {"input_shape", "batch_input_shape"} & kwargs.keys():
+            kwargs["input_shape"] = tuple(lengths)
         super().__init__(**kwargs)
+        if self.input_dtype_said is None:
+            self.input_dtype_said = "int32"  # in Keras 1's configs
+        self.input_length = input_length
         self.input_dim = positive_integer("input_dim", input_dim)
         self.output_dim = positive_integer("output_dim", output_dim)
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_initializer = self._era.initializer(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = self.supports_masking = mask_zero
+        self.dropout = self._era.row_dropout(dropout)
+        self._row_dropout = RowDropout(self.dropout) if self.dropout else None
         if weights is not None:
             self.__dict__["_given"] = self._given_table(weights)
             self.build(None)
@@ -147,13 +179,21 @@ class Embedding(Layer):
         """The table as it is looked up."""
         return self.embeddings.rows(self.compute_dtype)
 
+    W = embeddings  # in Keras 1
+
     def call(self, inputs: ArrayLike) -> NDArray[Any]:
         """Rows at ``inputs``, of shape ``(*inputs.shape, output_dim)``, in the compute dtype."""
-        rows = self.table.gather(ops.as_ids(inputs))
-        return rows if rows.dtype.name == self.compute_dtype else rows.astype(self.compute_dtype)
+        ids = ops.as_ids(inputs)
+        rows = self.table.gather(ids)
+        if rows.dtype.name != self.compute_dtype:
+            rows = rows.astype(self.compute_dtype)
+        if self._row_dropout is not None and self._is_training():
+            rows *= self._row_dropout.draw(ids)[..., np.newaxis].astype(rows.dtype)
+        return rows
 
     def _answering_table(self) -> Table | None:
         plain = type(self).call is Embedding.call and "call" not in self.__dict__
+        plain = plain and self._row_dropout is None
         if plain and self.activity_regularizer is None and self.table.row_dtype.name == self.compute_dtype:
             return self.table
         return None
@@ -161,13 +201,17 @@ class Embedding(Layer):
     def _remembers_inputs(self) -> bool:
         return type(self).remember is Embedding.remember and "remember" not in self.__dict__
 
-    def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> NDArray[Any]:
+    def remember(self, inputs: ArrayLike, outputs: NDArray[Any]) -> Any:
         """The ids."""
-        return ops.as_ids(inputs)
+        ids = ops.as_ids(inputs)
+        return ids if self._row_dropout is None else (ids, self._row_dropout.last())
 
-    def backpropagate(self, remembered: NDArray[Any], upstream: NDArray[Any]) -> None:
+    def backpropagate(self, remembered: Any, upstream: NDArray[Any]) -> None:
         """Add the gradient of the table, as `IndexedSlices`; ids have none."""
         wide = np.float64 if self.variable_dtype == "float64" else np.float32
+        if self._row_dropout is not None:
+            remembered, scale = remembered
+            upstream = upstream.astype(wide, copy=False) * scale[..., np.newaxis]
         gradient = ops.embedding_gradient(remembered, upstream.astype(wide, copy=False), self.input_dim)
         if self.embeddings.trainable:
             self.embeddings.add_gradient(gradient)
@@ -181,13 +225,12 @@ class Embedding(Layer):
         return np.asarray(np.not_equal(inputs, 0)) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """``(*input_shape, output_dim)``."""
-        return (*input_shape, self.output_dim)
+        """``(*input_shape, output_dim)``; in earlier eras `input_length` is compared with it."""
+        return self._era.embedding_shape(input_shape, self.output_dim, self.input_length)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes a layer like this one, as Keras 3 writes it."""
-        return {
-            **super().get_config(),
+        """What makes a layer like this one, as the Keras of the layer's era writes it."""
+        entries = {
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
             "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
@@ -196,4 +239,7 @@ class Embedding(Layer):
             "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
             "quantization_config": None,
+            "input_length": self.input_length,
+            "dropout": self.dropout,
         }
+        return {**super().get_config(), **self._era.entries("Embedding", entries)}

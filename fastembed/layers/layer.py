@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastembed import constraints, dtype_policies, initializers, regularizers
-from fastembed._rows import Table, TableCall, add_detours
-from fastembed.dtypes import array_dtype, is_float, standardize_dtype
+from fastembed import dtype_policies, eras, regularizers
+from fastembed._rows import Table, add_detours
+from fastembed.dtypes import array_dtype
+from fastembed.layers.input_spec import assert_input_compatibility
+from fastembed.layers.state import State, not_initialised
 from fastembed.locks import Lock
-from fastembed.names import automatic_name, checked_name, snake_case
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
 
 Shape = Any  # a tuple of int or None; a list of such tuples where a layer takes several inputs
 
@@ -90,18 +92,11 @@ _build_lock = Lock()
 # --- The layer ------------------------------------------------------------------------------------
 
 # Arguments of some Keras that say nothing a layer here needs: shapes are found at the first call.
+_WITHOUT_MEANING = ("dynamic", "implementation", "input_length")
 _ONLY_NONE = ("lora_rank", "lora_alpha", "quantization_config")  # what Keras writes where there is none
-_WITHOUT_MEANING = (
-    "input_shape",
-    "batch_input_shape",
-    "batch_size",
-    "input_dtype",
-    "input_length",
-    "dynamic",
-)
 
 
-class Layer(TableCall):
+class Layer(State):
     """Base of all layers: subclass it as you would Keras's.
 
     Parameters
@@ -145,26 +140,48 @@ class Layer(TableCall):
     array([2., 2., 2.], dtype=float32)
     """
 
+    supports_masking = False
+    #: What the inputs must be: an `InputSpec`, or one for each of several inputs.
+    input_spec: Any = None
+    #: Shape of a batch of inputs, with None where it was left open; what old configs have of it.
+    batch_input_shape: tuple[int | None, ...] | None = None
+    input_dtype_said: str | None = None
+
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
     _first_parameter: ClassVar[str] = "inputs"
-    # Kept from __setattr__, which looks into what users put into attributes:
-    _trainable_weights: list[Variable]
-    _non_trainable_weights: list[Variable]
-    _holders: dict[str, None]  # the attributes that may hold variables and layers
-    _layers: list[Layer]  # what _look_into_attributes last found there
+    _training_default: ClassVar[bool | None] = None
+    _build_parameters: ClassVar[tuple[str, ...]] = ("input_shape",)
     _losses: list[Any]
     _initial_weights: Sequence[ArrayLike] | None
     _under_construction: bool
+    _dtype_policy: dtype_policies.DTypePolicy
+    _build_shapes: dict[str, Any] | None
+    _constructed_by: dict[str, Any] | None  # the constructor's arguments, where no get_config says them
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        parameters = list(inspect.signature(cls.call).parameters.values())
+        signature = inspect.signature(cls.call)
+        parameters = list(signature.parameters.values())
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
         cls._first_parameter = parameters[1].name if len(parameters) > 1 else "inputs"
+        training = signature.parameters.get("training")
+        cls._training_default = (
+            training.default if training and training.default is not training.empty else None
+        )
         if "build" in cls.__dict__:
             cls.build = _building(cls.build)  # type: ignore[method-assign]
+            kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+            named = (p for p in inspect.signature(cls.build).parameters.values() if p.kind not in kinds)
+            cls._build_parameters = tuple(p.name for p in named)[1:]
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        layer = super().__new__(cls)
+        if cls.get_config is Layer.get_config and cls is not Layer:
+            layer.__dict__["_constructed_by"] = _plain_arguments(cls, args, kwargs)
+        return layer
+
+    @eras.any_era
     def __init__(
         self,
         *,
@@ -174,29 +191,42 @@ class Layer(TableCall):
         autocast: bool = True,
         name: str | None = None,
         weights: Sequence[ArrayLike] | None = None,
+        input_dim: int | None = None,
+        input_shape: Sequence[int | None] | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        input_dtype: Any = None,
         **kwargs: Any,
     ) -> None:
+        era = eras.current()
         meaningless = {*_WITHOUT_MEANING, *(key for key in _ONLY_NONE if kwargs.get(key) is None)}
         unknown = {key: value for key, value in kwargs.items() if key not in meaningless}
         if unknown:
-            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {unknown}")
-        checked_name(name)
+            raise era.unknown_arguments(type(self).__name__, unknown)
         self.__dict__.setdefault("_holders", {})
         self.__dict__.update(
+            _era=era,
+            _trainable=_checked_bool("trainable", trainable),
             _trainable_weights=[],
             _non_trainable_weights=[],
             _layers=[],
+            _locked=False,
             _losses=[],
             _initial_weights=weights,
             _under_construction=False,
+            _build_shapes=None,
+            _dtype_policy=dtype_policies.get(dtype),
         )
-        self.name = name if name is not None else automatic_name(snake_case(type(self).__name__))
-        self.dtype_policy = dtype_policies.get(dtype)
+        self.name = era.layer_name(type(self).__name__, name)
         self.autocast = autocast
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.supports_masking = False
         self.built = False
-        self._trainable = _checked_bool("trainable", trainable)
+        if batch_input_shape is None and (input_dim is not None or input_shape is not None):
+            batch_input_shape = (batch_size, *((input_dim,) if input_shape is None else input_shape))
+        if batch_input_shape is not None:
+            self.batch_input_shape = tuple(batch_input_shape)
+        if input_dtype is not None:
+            self.input_dtype_said = input_dtype
         self._look_into_attributes()  # those that were set before
 
     # --- Called -----------------------------------------------------------------------------------
@@ -204,29 +234,36 @@ class Layer(TableCall):
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         """The whole way of a call. `TableCall.__call__` comes here unless a table can answer alone."""
         if "_layers" not in self.__dict__:
-            raise _not_initialised(self)
+            raise not_initialised(self)
         changes = self._changes
         if not args and self._first_parameter in kwargs:
             args = (kwargs.pop(self._first_parameter),)
         outer = _context.get(_OUTSIDE)
         given = kwargs.pop("training", None)
         training = outer.training if given is None else given
-        if training is not None and "training" in self._call_parameters:
+        if training is None:
+            training = self._training_default
+        elif "training" in self._call_parameters:
             kwargs["training"] = training
         recorded = training and type(self).backpropagate is not Layer.backpropagate
-        if args:
-            inputs = self._as_input(args[0])
+        args = tuple(map(self._as_input, args))
+        if kwargs:
+            kwargs = {key: self._as_input(value) for key, value in kwargs.items()}
+        if recorded and args:
             # What backward will see is nobody else's to change; the call itself sees the same.
-            args = (_copied(inputs) if recorded else inputs, *args[1:])
+            args = (_copied(args[0]), *args[1:])
+        if self.input_spec is not None and args:
+            assert_input_compatibility(self.input_spec, args[0], self.name)
         if not self.built or self._under_construction:
-            self._build_for(args[0] if args else None)
+            self._build_for(args, kwargs)
+            if self.input_spec is not None and args:  # build may have set it
+                assert_input_compatibility(self.input_spec, args[0], self.name)
         if outer.layer is None:
             self._forget_losses()
         with _Inside(_Context(training, self, outer)):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            batch = np.shape(outputs)[0] if np.ndim(outputs) else 1
-            self._losses.append(self.activity_regularizer(outputs) / max(1, batch))
+            self._losses.append(self._era.activity_loss(self.activity_regularizer(outputs), outputs))
         if recorded:
             remembered = self.remember(args[0] if args else None, outputs)
             shape = getattr(outputs, "shape", None)
@@ -240,6 +277,8 @@ class Layer(TableCall):
             if any(hasattr(item, "__array__") for item in inputs):
                 return type(inputs)(self._as_input(item) for item in inputs)
             return inputs
+        if isinstance(inputs, dict):
+            return {key: self._as_input(value) for key, value in inputs.items()}
         if hasattr(inputs, "__array__") and not isinstance(inputs, (np.ndarray, Variable)):
             inputs = np.asarray(inputs)
         floats = isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f"
@@ -247,13 +286,37 @@ class Layer(TableCall):
             return inputs.astype(array_dtype(self.compute_dtype), copy=False)
         return inputs
 
-    def _build_for(self, inputs: Any) -> None:
-        several = isinstance(inputs, (list, tuple)) and any(hasattr(item, "shape") for item in inputs)
+    def _build_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with _build_lock:
             if not self.built:
-                self.build([np.shape(item) for item in inputs] if several else np.shape(inputs))
+                if len(self._build_parameters) > 1:
+                    self.build(**self._shapes_by_name(args, kwargs))
+                else:
+                    first = args[0] if args else next(iter(kwargs.values()), None)
+                    self.build(_shape_of(first))
                 self.built = True  # also where a build was put on the instance
+                self._lock_state()
             self._look_into_attributes()
+
+    def _shapes_by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What a ``build`` with several parameters is called with: ``<argument>_shape`` of each argument."""
+        bound = inspect.signature(self.call).bind(*args, **kwargs)
+        bound.apply_defaults()
+        shapes = {}
+        for parameter in self._build_parameters:
+            argument = parameter[: -len("_shape")] if parameter.endswith("_shape") else None
+            if argument not in bound.arguments:
+                raise ValueError(
+                    f"The parameters of a `build()` that has several must be arguments of `call()` with "
+                    f"`_shape` appended; in {type(self).__name__} {parameter!r} is not: call() has "
+                    f"{', '.join(bound.arguments)}"
+                )
+            if bound.arguments[argument] is not None:
+                shapes[parameter] = _shape_of(bound.arguments[argument])
+        return shapes
+
+    def _lock_state(self) -> None:
+        self.__dict__["_locked"] = self._era.locks
 
     def _answering_table(self) -> Table | None:
         """The table that gives just what `call` would for plain arrays of ids, if there is one."""
@@ -272,15 +335,24 @@ class Layer(TableCall):
         raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call()` method implemented.")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the output for inputs of a shape: the same, unless overridden.
+        """Shape of the output for inputs of a shape. Overridden by layers that know it.
 
-        >>> Layer().compute_output_shape((None, 3))
-        (None, 3)
+        Raises
+        ------
+        NotImplementedError
+            If it is not overridden; in the eras of Keras 1 and 2 the input's shape is returned.
         """
-        return input_shape
+        of_keras_1 = getattr(self, "get_output_shape_for", None)
+        if of_keras_1 is not None:
+            return of_keras_1(input_shape)
+        if self._era.shape_is_kept:
+            return input_shape
+        raise NotImplementedError(
+            f"Layer {type(self).__name__} should implement `def compute_output_shape(self, input_shape)`."
+        )
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """The mask of the output: that of the input where the layer supports masking, else None.
+        """The mask of the output: that of the input, unless overridden.
 
         Parameters
         ----------
@@ -288,7 +360,7 @@ class Layer(TableCall):
         mask : ndarray of bool, optional
             Of the input: True where an element counts.
         """
-        return mask if self.supports_masking else None
+        return mask
 
     # --- Differentiated ---------------------------------------------------------------------------
 
@@ -357,224 +429,6 @@ class Layer(TableCall):
         calls.pop()  # only now: after an error the call can be differentiated again
         return gradient
 
-    # --- Weights ----------------------------------------------------------------------------------
-
-    def add_weight(self, *args: Any, **kwargs: Any) -> Variable:
-        """Make a weight of this layer.
-
-        Parameters
-        ----------
-        shape : tuple of int, default ()
-        initializer : optional
-            Default: Glorot's uniform for floats, zeros otherwise.
-        dtype : str, optional
-            Default: the layer's variable dtype.
-        trainable : bool, default True
-        regularizer, constraint : optional
-        name : str, optional
-
-        Returns
-        -------
-        Variable
-
-        Notes
-        -----
-        By position these come in the order of whichever Keras the code was written for:
-        ``(shape, initializer, dtype)`` in Keras 3, ``(shape, initializer, name, trainable, regularizer,
-        constraint)`` in Keras 1, ``(name, shape, dtype, initializer, regularizer, trainable,
-        constraint)`` in Keras 2 and tf.keras. A leading string tells the last from the others, and a
-        third argument that names a dtype Keras 3 from Keras 1.
-        """
-        settings = {**_by_position(args), **kwargs}
-        if overlap := set(_by_position(args)) & set(kwargs):
-            raise ValueError(f"add_weight() got {', '.join(sorted(overlap))} both by position and by keyword")
-        return self._add_weight(**settings)
-
-    add_variable = add_weight
-
-    def _add_weight(
-        self,
-        shape: Any = None,
-        initializer: Any = None,
-        dtype: Any = None,
-        trainable: bool | None = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-        name: str | None = None,
-        **elsewhere: Any,
-    ) -> Variable:
-        unknown = set(elsewhere) - _OF_OTHER_BACKENDS
-        if unknown:
-            raise TypeError(f"add_weight() got unexpected keyword arguments: {', '.join(sorted(unknown))}")
-        dtype = self.variable_dtype if dtype is None else standardize_dtype(dtype)
-        if initializer is None:
-            initializer = "glorot_uniform" if is_float(dtype) else "zeros"
-        shape = () if shape is None else (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-        trainable = True if trainable is None else trainable
-        variable = Variable(
-            initializers.get(initializer),
-            shape=shape,
-            dtype=dtype,
-            trainable=trainable and self._trainable,
-            name=name,
-            regularizer=regularizers.get(regularizer),
-            constraint=constraints.get(constraint),
-        )
-        self._track(variable, trainable=trainable)
-        return variable
-
-    # --- What it holds ----------------------------------------------------------------------------
-
-    def _track(self, variable: Variable, trainable: bool = True) -> None:
-        if not any(variable is known for known in self._own_weights()):
-            variable.path = f"{self._path()}/{variable.name}"
-            (self._trainable_weights if trainable else self._non_trainable_weights).append(variable)
-
-    def _path(self) -> str:
-        """The names of the layers that are being called or built around this one, and its own."""
-        context: _Context | None = _context.get(_OUTSIDE)
-        names = [] if context is not None and context.layer is self else [self.name]
-        while context is not None and context.layer is not None:
-            names.append(context.layer.name)
-            context = context.outer
-        return "/".join(reversed(names))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, (Variable, Layer)) and "_layers" not in self.__dict__:
-            raise _not_initialised(self)
-        super().__setattr__(name, value)
-        self._reconsider()
-        if isinstance(value, (Variable, Layer, list, tuple, dict)):
-            self.__dict__.setdefault("_holders", {})[name] = None
-            if "_layers" in self.__dict__:
-                self._look_into_attributes()
-
-    def __delattr__(self, name: str) -> None:
-        value = self.__dict__.get(name)
-        super().__delattr__(name)
-        self._reconsider()
-        self._holders.pop(name, None)
-        for weights in (self._trainable_weights, self._non_trainable_weights):
-            weights[:] = [variable for variable in weights if variable is not value]
-        self._look_into_attributes()
-
-    def _look_into_attributes(self) -> None:
-        """Find the layers in attributes, also in lists, tuples and dicts, and track the variables."""
-        layers: dict[int, Layer] = {}
-        for name in self._holders:
-            for held in _held_by(self.__dict__.get(name)):
-                if isinstance(held, Layer):
-                    layers[id(held)] = held
-                else:
-                    self._track(held, trainable=held.trainable)
-        self.__dict__["_layers"] = list(layers.values())
-
-    def _with_layers_inside(self) -> list[Layer]:
-        """This layer and all those inside, each once, outer ones first."""
-        found: dict[int, Layer] = {}
-        todo: list[Layer] = [self]
-        while todo:
-            layer = todo.pop()
-            if id(layer) not in found:
-                found[id(layer)] = layer
-                layer._look_into_attributes()
-                todo += reversed(layer._layers)
-        return list(found.values())
-
-    def _own_weights(self) -> list[Variable]:
-        return [*self._trainable_weights, *self._non_trainable_weights]
-
-    @property
-    def weights(self) -> list[Variable]:
-        """All weights: this layer's trainable ones, its others, then those of the layers it holds."""
-        held = (v for layer in self._with_layers_inside() for v in layer._own_weights())
-        return list({id(v): v for v in held}.values())
-
-    variables = weights
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """The weights that training changes."""
-        return [v for v in self.weights if v.trainable] if self._trainable else []
-
-    @trainable_weights.setter
-    def trainable_weights(self, variables: Sequence[Variable]) -> None:
-        """How layers written for Keras 1 name their weights in ``build``."""
-        for variable in variables:
-            self._track(variable)
-
-    trainable_variables = trainable_weights
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training leaves alone."""
-        return [v for v in self.weights if not v.trainable] if self._trainable else self.weights
-
-    @non_trainable_weights.setter
-    def non_trainable_weights(self, variables: Sequence[Variable]) -> None:
-        """How layers written for Keras 1 name their other weights in ``build``."""
-        for variable in variables:
-            self._track(variable, trainable=False)
-
-    non_trainable_variables = non_trainable_weights
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes this layer. Setting it sets it for all weights and layers inside."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self._with_layers_inside():
-            layer._trainable = bool(value)
-            for variable in layer._trainable_weights:
-                variable.trainable = bool(value)
-
-    def get_weights(self) -> list[NDArray[Any]]:
-        """Copies of all weights, in the order of `weights`."""
-        return [variable.numpy() for variable in self.weights]
-
-    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Set all weights, in the order of `weights`.
-
-        Raises
-        ------
-        ValueError
-            If number or shapes are not those of the layer's weights; nothing is then changed.
-        """
-        variables = self.weights
-        if len(weights) != len(variables):
-            raise ValueError(
-                f"You called `set_weights(weights)` on layer '{self.name}' with a weight list of length "
-                f"{len(weights)}, but the layer was expecting {len(variables)} weights."
-            )
-        values = [np.asarray(value) for value in weights]
-        for variable, value in zip(variables, values):
-            if variable.shape != value.shape:
-                raise ValueError(
-                    f"Layer {self.name} weight shape {variable.shape} is not compatible with provided "
-                    f"weight shape {value.shape}."
-                )
-        # All that can fail comes first.
-        memories = [variable._as_memory(value) for variable, value in zip(variables, values)]
-        for variable, memory in zip(variables, memories):
-            variable._swap(memory)
-
-    def count_params(self) -> int:
-        """The number of numbers in all weights.
-
-        Raises
-        ------
-        ValueError
-            If the layer is not built.
-        """
-        if not self.built:
-            raise ValueError(
-                f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built. "
-                f"You can build it manually via: `layer.build(input_shape)`."
-            )
-        return sum(int(np.prod(variable.shape, dtype=object)) for variable in self.weights)
-
     # --- Losses -----------------------------------------------------------------------------------
 
     def add_loss(self, loss: ArrayLike | Sequence[ArrayLike]) -> None:
@@ -592,52 +446,151 @@ class Layer(TableCall):
     def losses(self) -> list[Any]:
         """What `add_loss` and activity regularizers gave in the last call, and the regularizers' values now.
 
-        A regularizer counts as long as its weight is trainable, as in Keras 3.
+        A regularizer counts as long as its weight is trainable, as in Keras 3; in the eras of Keras 1, 2 and
+        tf.keras always.
         """
-        losses = [loss for layer in self._with_layers_inside() for loss in layer._losses]
-        penalties = ((v.regularizer, v.value) for v in self.trainable_weights)
-        return losses + [regularizer(value) for regularizer, value in penalties if regularizer is not None]
+        return self._era.losses(self)
+
+    def _is_training(self) -> bool:
+        """Whether the call that is running was asked to train."""
+        return bool(_context.get(_OUTSIDE).training)
 
     def _forget_losses(self) -> None:
         for layer in self._with_layers_inside() if self._holders else [self]:
-            layer._losses.clear()
+            layer._losses.clear()  # type: ignore[attr-defined]
+
+    def _path(self) -> str:
+        """The names of the layers that are being called or built around this one, and its own."""
+        context: _Context | None = _context.get(_OUTSIDE)
+        names = [] if context is not None and context.layer is self else [self.name]
+        while context is not None and context.layer is not None:
+            names.append(context.layer.name)
+            context = context.outer
+        return "/".join(reversed(names))
 
     # --- Dtypes -----------------------------------------------------------------------------------
 
     @property
-    def dtype(self) -> str:
-        """The dtype of the layer's variables."""
-        return self.dtype_policy.variable_dtype
+    def dtype_policy(self) -> dtype_policies.DTypePolicy:
+        """The layer's dtypes. A quantised policy, set on a layer that is built, quantises its table."""
+        return self._dtype_policy
 
-    variable_dtype = dtype
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        policy = dtype_policies.get(value)
+        self._prepare_for(policy)
+        self._dtype_policy = policy
+
+    def _prepare_for(self, policy: dtype_policies.DTypePolicy) -> None:
+        """Make the layer fit a policy that it is about to have."""
+        if policy.quantization_mode is not None:
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} cannot be quantised, so its dtype policy cannot be "
+                f"{policy.name!r}"
+            )
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """``"int8"`` or ``"int4"`` for a quantised layer, otherwise None."""
+        return self.dtype_policy.quantization_mode
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of the layer's variables."""
+        return self._dtype_policy.variable_dtype
+
+    dtype = variable_dtype
 
     @property
     def compute_dtype(self) -> str:
         """The dtype of the layer's results."""
-        return self.dtype_policy.compute_dtype
+        return self._dtype_policy.compute_dtype
+
+    input_dtype = compute_dtype
 
     # --- Written down -----------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one (without its weights), as values that JSON can hold.
 
+        A subclass that adds arguments extends this. One that does not has them in its config as they were
+        given, if all are plain: numbers, strings, bool, None, and lists, tuples and dicts of these.
+
+        Raises
+        ------
+        NotImplementedError
+            If they are not.
+
+        Examples
+        --------
         >>> config = Layer(name="mine").get_config()
         >>> config["name"], config["dtype"]["config"]
         ('mine', {'name': 'float32'})
         """
-        config = {
-            "name": self.name,
-            "trainable": self._trainable,
-            "dtype": dtype_policies.serialize(self.dtype_policy),
-        }
-        if self.activity_regularizer is not None:
-            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        return config
+        config = self._era.base_config(self)
+        if type(self).get_config is not Layer.get_config or type(self) is Layer:
+            return config
+        plain = self._constructed_by
+        if plain is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} was made with arguments that cannot be written as data, so it needs "
+                "a get_config() of its own: {**super().get_config(), 'argument': value, ...}"
+            )
+        parameters = inspect.signature(type(self).__init__).parameters
+        if "name" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            config.pop("name")  # its constructor does not take one
+        base = {key: config[key] for key in config.keys() - plain.keys()}
+        return {**{key: config[key] for key in config if key in base}, **plain}
+
+    def _serialized_activity_regularizer(self) -> Any:
+        return regularizers.serialize(self.activity_regularizer)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Layer:
-        """The layer that a config describes."""
-        return cls(**config)
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer that a config describes.
+
+        Parameters
+        ----------
+        config : mapping
+            As `get_config` of any era gives it, or that inside the form in which models hold it:
+            ``{"class_name": ..., "config": ...}``, with Keras 3's further keys or without.
+
+        Raises
+        ------
+        TypeError
+            If the class cannot be made with it, naming the reason.
+        """
+        inner = config.get("config")
+        if "class_name" in config and isinstance(inner, Mapping):
+            config = inner
+        try:
+            return cls(**config)
+        except Exception as error:
+            raise TypeError(
+                f"Error when deserializing class '{cls.__name__}' using config={dict(config)!r:.2000}.\n\n"
+                f"Exception encountered: {error}"
+            ) from error
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes that the layer was built for; None for one that is not built.
+
+        >>> from fastembed.layers import Dense
+        >>> dense = Dense(2)
+        >>> dense.build((None, 3))
+        >>> dense.get_build_config()
+        {'input_shape': (None, 3)}
+        """
+        shapes = self._build_shapes
+        if shapes is not None and len(shapes) == 1:
+            return {"input_shape": next(iter(shapes.values()))}
+        return None if shapes is None else {"shapes_dict": shapes}
+
+    def build_from_config(self, config: Mapping[str, Any] | None) -> None:
+        """Build the layer for what `get_build_config` gave."""
+        if config and "input_shape" in config:
+            self.build(config["input_shape"])
+        elif config and "shapes_dict" in config:
+            self.build(**config["shapes_dict"])
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__)  # said, because the compiled base has more, which is made anew
@@ -660,6 +613,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
                 return
             before = dict(self.__dict__)
             weights = [*self._trainable_weights], [*self._non_trainable_weights]
+            shapes = dict(list(zip(self._build_parameters, args)) + list(kwargs.items()))
             self.__dict__["_under_construction"] = True
             try:
                 with _Inside(_Context(outer.training, self, outer)):
@@ -667,7 +621,8 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
                 if self._initial_weights is not None:
                     self.set_weights(self._initial_weights)
                 self.built = True
-                self.__dict__["_initial_weights"] = None
+                self.__dict__.update(_initial_weights=None, _build_shapes=shapes)
+                self._lock_state()
             except BaseException:
                 self.__dict__.clear()
                 self.__dict__.update(before)
@@ -683,15 +638,42 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
 Layer.build = _building(Layer.build)  # type: ignore[method-assign]
 
 
-def _held_by(value: Any) -> Iterator[Variable | Layer]:
-    """The variables and layers in a value: itself, or what lists, tuples and dicts hold."""
-    if isinstance(value, (Variable, Layer)):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _held_by(item)
-    elif isinstance(value, dict):
-        yield from _held_by(list(value.values()))
+def _plain_arguments(
+    cls: type[Layer], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any] | None:
+    """A constructor's arguments with their names, if data can say them all; without the name."""
+    signature = inspect.signature(cls.__init__)
+    kinds = {p.kind for name, p in signature.parameters.items() if name != "self"}
+    if {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL} & kinds:
+        return None
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:  # which the constructor will say better
+        return None
+    bound.apply_defaults()
+    arguments = dict(list(bound.arguments.items())[1:])
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments.update(arguments.pop(name))
+    arguments.pop("name", None)
+    return arguments if _is_plain(arguments) else None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _shape_of(inputs: Any) -> Shape:
+    """Shape of an input; of several in a list, tuple or dict, their shapes."""
+    if isinstance(inputs, (list, tuple)) and any(hasattr(item, "shape") for item in inputs):
+        return [_shape_of(item) for item in inputs]
+    if isinstance(inputs, dict):
+        return {key: _shape_of(value) for key, value in inputs.items()}
+    return np.shape(inputs)
 
 
 def _copied(inputs: Any) -> Any:
@@ -716,50 +698,9 @@ def positive_integer(name: str, value: Any) -> int:
     return size
 
 
-# --- What callers of other eras mean --------------------------------------------------------------
-
-_KERAS_2 = ("name", "shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
-_KERAS_3 = ("shape", "initializer", "dtype")
-_KERAS_1 = ("shape", "initializer", "name", "trainable", "regularizer", "constraint")
-
-# Arguments of add_weight that mean something to TensorFlow only.
-_OF_OTHER_BACKENDS = {
-    "aggregation", "autocast", "caching_device", "collections", "experimental_autocast", "getter", "layout",
-    "overwrite_with_gradient", "partitioner", "synchronization", "use_resource",
-}  # fmt: skip
-
-
-def _by_position(args: tuple[Any, ...]) -> dict[str, Any]:
-    """Positional arguments of add_weight, named."""
-    if args and (isinstance(args[0], str) or args[0] is None):
-        order: tuple[str, ...] = _KERAS_2
-    elif len(args) > 2 and not _names_dtype(args[2]):
-        order = _KERAS_1
-    else:
-        order = _KERAS_3
-    if len(args) > len(order):
-        raise TypeError(f"add_weight() takes at most {len(order)} positional arguments ({len(args)} given)")
-    return dict(zip(order, args))
-
-
-def _names_dtype(value: Any) -> bool:
-    try:
-        standardize_dtype(value)
-    except ValueError:
-        return False
-    return True
-
-
 def _checked_bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(
             f"Expected `{name}` to be a boolean. Received: {name}={value!r} (of type {type(value)})"
         )
     return value
-
-
-def _not_initialised(layer: Layer) -> RuntimeError:
-    return RuntimeError(
-        f"In layer '{type(layer).__name__}', you forgot to call `super().__init__()` as the first statement "
-        "in the `__init__()` method. Go add it!"
-    )

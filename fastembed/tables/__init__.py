@@ -6,5 +6,7 @@ One class a way of storing, one file each.
 """
 
 from fastembed.tables.dense import DenseTable
+from fastembed.tables.lora import LoraTable
+from fastembed.tables.quantized import Int4Table, Int8Table
 
-__all__ = ["DenseTable"]
+__all__ = ["DenseTable", "Int4Table", "Int8Table", "LoraTable"]

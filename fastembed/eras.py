@@ -1,0 +1,561 @@
+"""What differs between the Kerases: one object an era, which a layer takes when it is made and keeps.
+
+`Era` itself is Keras 3.15; the classes below it override what was otherwise before, each only what its
+successor changed. Sources: the releases 1.2.2, 2.2.4, tf.keras 2.15 and 3.15.1.
+
+Keywords need no era: a layer takes those of all of them. An era decides what a program cannot say by
+keyword: what a position means, how things are named and ordered, and which dialect configs are written in.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
+
+import numpy as np
+
+from fastembed import dtype_policies, initializers
+from fastembed.dtypes import standardize_dtype
+from fastembed.names import automatic_name, checked_name, snake_case
+
+if TYPE_CHECKING:
+    from fastembed.variable import Variable
+
+    Config = dict[str, Any]
+
+Init = TypeVar("Init", bound=Callable[..., None])
+
+# A constructor's keywords before Keras 2, and what they are called since.
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "Embedding": {
+        "init": "embeddings_initializer",
+        "W_regularizer": "embeddings_regularizer",
+        "W_constraint": "embeddings_constraint",
+    },
+    "Dense": {
+        "output_dim": "units",
+        "init": "kernel_initializer",
+        "W_regularizer": "kernel_regularizer",
+        "b_regularizer": "bias_regularizer",
+        "W_constraint": "kernel_constraint",
+        "b_constraint": "bias_constraint",
+        "bias": "use_bias",
+    },
+}
+
+# What an Embedding here can say that a Keras's config cannot: written only where it says something.
+_UNSAID = {"dropout": 0.0, "out_of_range": "raise", "float_ids": "exact"}
+
+
+class Era:
+    """Keras 3.
+
+    Attributes
+    ----------
+    name : str
+        As `era` takes it.
+    locks : bool
+        Whether a built layer refuses new variables and layers.
+    shape_is_kept : bool
+        Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
+    """
+
+    name: ClassVar[str] = "keras3"
+    locks: ClassVar[bool] = True
+    shape_is_kept: ClassVar[bool] = False
+
+    # Parameters of constructors in the order of their positions, where that is not the signature's.
+    _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # Entries of our configs that this Keras's layers do not know, whatever they say.
+    _unknown_entries: ClassVar[frozenset[str]] = frozenset({"input_length"})
+
+    def __repr__(self) -> str:
+        return f"<era {self.name}>"
+
+    def __reduce__(self) -> Any:
+        return _by_name, (self.name,)  # an era is one object, in copies and pickles of layers too
+
+    # --- Made -------------------------------------------------------------------------------------
+
+    def arguments(self, kind: str, args: tuple[Any, ...], kwargs: Config) -> tuple[tuple[Any, ...], Config]:
+        """The arguments of a constructor as our signature has them."""
+        renamed = RENAMED.get(kind, {})
+        order = self._positions.get(kind)
+        if order is not None and args:
+            if len(args) > len(order):
+                raise TypeError(
+                    f"In the era {self.name!r} {kind} can accept only {len(order)} positional arguments "
+                    f"{order}, but you passed {len(args)}: {args!r:.200}"
+                )
+            given = dict(zip(order, args))
+            if twice := given.keys() & kwargs.keys():
+                raise TypeError(f"{kind}() got {', '.join(sorted(twice))} both by position and by keyword")
+            args, kwargs = (), {**given, **kwargs}
+        if renamed.keys() & kwargs.keys():
+            kwargs = dict(kwargs)
+            for old in renamed.keys() & kwargs.keys():
+                if renamed[old] in kwargs:
+                    raise TypeError(
+                        f"{kind}() got {renamed[old]!r} and also {old!r}, which is its name in Keras 1"
+                    )
+                kwargs[renamed[old]] = kwargs.pop(old)
+        return args, kwargs
+
+    def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
+        """The error for keywords that no Keras has."""
+        return ValueError(f"Unrecognized keyword arguments passed to {kind}: {unknown}")
+
+    def layer_name(self, class_name: str, name: str | None) -> str:
+        """A layer's name: the one given, checked, or an automatic one."""
+        checked_name(name)
+        return automatic_name(snake_case(class_name)) if name is None else name
+
+    def weight_name(self, layer: str, name: str) -> str:
+        """What the variable ``name`` of a layer is called."""
+        return name
+
+    def initializer(self, identifier: Any) -> Any:
+        """The initializer that ``identifier`` means."""
+        return initializers.get(identifier)
+
+    def row_dropout(self, rate: float) -> float:
+        """What an Embedding's ``dropout`` is taken for."""
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+            raise ValueError(f"`dropout` must be a number of at least 0 and below 1, got {rate!r:.80}")
+        return float(rate)
+
+    def embedding_shape(
+        self, input_shape: tuple[Any, ...], output_dim: int, input_length: Any
+    ) -> tuple[Any, ...]:
+        """Shape of an Embedding's output."""
+        return (*input_shape, output_dim)
+
+    # --- Held -------------------------------------------------------------------------------------
+
+    def weights(self, layer: Any) -> list[Variable]:
+        """All weights: a layer's own, the trainable ones first, then those of the layers it holds."""
+        return once(v for each in layer._with_layers_inside() for v in each._own_weights())
+
+    def trainable_weights(self, layer: Any) -> list[Variable]:
+        """The weights that training changes."""
+        return [v for v in self.weights(layer) if v.trainable] if layer.trainable else []
+
+    def non_trainable_weights(self, layer: Any) -> list[Variable]:
+        """The weights that training leaves alone."""
+        return [v for v in self.weights(layer) if not v.trainable] if layer.trainable else self.weights(layer)
+
+    def losses(self, layer: Any) -> list[Any]:
+        """What the last call left, then the penalties of the weights that training changes."""
+        inside = layer._with_layers_inside()
+        return [*(loss for each in inside for loss in each._losses), *penalties(layer.trainable_weights)]
+
+    def activity_loss(self, penalty: Any, outputs: Any) -> Any:
+        """An activity regularizer's loss: for one example of the batch."""
+        return penalty / max(1, np.shape(outputs)[0]) if np.ndim(outputs) else penalty
+
+    # --- Written down -----------------------------------------------------------------------------
+
+    def base_config(self, layer: Any) -> Config:
+        """What every layer's config has."""
+        config = {
+            "name": layer.name,
+            "trainable": layer.trainable,
+            "dtype": dtype_policies.serialize(layer.dtype_policy),
+        }
+        if layer.activity_regularizer is not None:
+            config["activity_regularizer"] = layer._serialized_activity_regularizer()
+        return config
+
+    def entries(self, kind: str, entries: Config) -> Config:
+        """The entries that a class of layers adds to its config, out of Keras 3's."""
+        said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
+        return {key: value for key, value in said.items() if key not in _UNSAID or value != _UNSAID[key]}
+
+
+class TensorFlowKeras(Era):
+    """tf.keras 2.15: 2.6 to 2.15, and tf_keras."""
+
+    name = "tf.keras"
+    locks = False
+
+    _positions: ClassVar = {
+        "Layer": ("trainable", "name", "dtype", "dynamic"),
+        "Embedding": (
+            "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer",
+            "activity_regularizer", "embeddings_constraint", "mask_zero", "input_length", "sparse",
+        ),
+    }  # fmt: skip
+    _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
+
+    def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
+        return TypeError("Keyword argument not understood:", *unknown)
+
+    def layer_name(self, class_name: str, name: str | None) -> str:
+        return super().layer_name(class_name, None) if name is None else str(name)  # a slash is allowed
+
+    def weight_name(self, layer: str, name: str) -> str:
+        return f"{layer}/{name}:0"
+
+    def embedding_shape(
+        self, input_shape: tuple[Any, ...], output_dim: int, input_length: Any
+    ) -> tuple[Any, ...]:
+        if input_length is None:
+            return (*input_shape, output_dim)
+        lengths = list(input_length) if isinstance(input_length, (list, tuple)) else [input_length]
+        rest = tuple(input_shape[1:])
+        fit = len(lengths) == len(rest) and all(None in (a, b) or a == b for a, b in zip(lengths, rest))
+        if not fit:
+            raise ValueError(
+                f'"input_length" is {input_length}, but received input has shape {tuple(input_shape)}'
+            )
+        return (input_shape[0], *(b if a is None else a for a, b in zip(lengths, rest)), output_dim)
+
+    # In these Kerases a variable is trainable or not from its making on; a layer's flag moves it to the
+    # other list, and with it to another place in `weights`.
+
+    def weights(self, layer: Any) -> list[Variable]:
+        return once([*layer.trainable_weights, *layer.non_trainable_weights])
+
+    def trainable_weights(self, layer: Any) -> list[Variable]:
+        if not layer.trainable:
+            return []
+        held = (v for each in layer._held_layers() for v in each.trainable_weights)
+        return once([*layer._trainable_weights, *held])
+
+    def non_trainable_weights(self, layer: Any) -> list[Variable]:
+        if layer.trainable:
+            held = (v for each in layer._held_layers() for v in each.non_trainable_weights)
+            return once([*layer._non_trainable_weights, *held])
+        held = (v for each in layer._held_layers() for v in each.weights)
+        return once([*layer._own_weights(), *held])
+
+    def losses(self, layer: Any) -> list[Any]:
+        """Layer by layer, and of frozen weights too."""
+        inside = layer._with_layers_inside()
+        return [loss for each in inside for loss in [*each._losses, *penalties(each._own_weights())]]
+
+    def base_config(self, layer: Any) -> Config:
+        config = {"name": layer.name, "trainable": layer.trainable, "dtype": self._policy(layer)}
+        if layer.batch_input_shape is not None:
+            config["batch_input_shape"] = layer.batch_input_shape
+        return config
+
+    def _policy(self, layer: Any) -> Any:
+        policy = layer.dtype_policy
+        if policy.compute_dtype == policy.variable_dtype:
+            return policy.name
+        return {
+            "module": "keras.mixed_precision",
+            "class_name": "Policy",
+            "config": {"name": policy.name},
+            "registered_name": None,
+        }
+
+    def entries(self, kind: str, entries: Config) -> Config:
+        return {key: self._object(key, value) for key, value in super().entries(kind, entries).items()}
+
+    def _object(self, key: str, value: Any) -> Any:
+        """An initializer, a regularizer or a constraint in Keras 3's config, as this Keras writes it."""
+        if not (isinstance(value, dict) and isinstance(value.get("config"), dict)):
+            return value
+        settings = dict(value["config"])
+        for axes in ("input_axes", "output_axes"):  # which came with Keras 3
+            settings.pop(axes, None)
+        for factor in ("l1", "l2"):  # kept in floatx
+            if factor in settings:
+                settings[factor] = float(np.float32(settings[factor]))
+        return {**value, "config": settings}
+
+
+class Keras2(TensorFlowKeras):
+    """Keras 2.2.4, multi-backend."""
+
+    name = "keras2"
+    shape_is_kept = True
+
+    _positions: ClassVar = {"Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": ()}
+
+    # The VarianceScaling that each of these functions returned.
+    _SCALINGS: ClassVar[Mapping[str, tuple[float, str, str]]] = {
+        "GlorotUniform": (1.0, "fan_avg", "uniform"),
+        "GlorotNormal": (1.0, "fan_avg", "normal"),
+        "HeUniform": (2.0, "fan_in", "uniform"),
+        "HeNormal": (2.0, "fan_in", "normal"),
+        "LecunUniform": (1.0, "fan_in", "uniform"),
+        "LecunNormal": (1.0, "fan_in", "normal"),
+    }
+
+    def layer_name(self, class_name: str, name: str | None) -> str:
+        if name is not None:
+            return str(name)
+        snake = snake_case(class_name)
+        return automatic_name(f"private{snake}" if snake.startswith("_") else snake, first=1)
+
+    def row_dropout(self, rate: float) -> float:
+        if rate:
+            warnings.warn(
+                "The `dropout` argument is no longer supported in `Embedding`: it is ignored, as in Keras 2. "
+                'fastembed.era("keras1") obeys it; `SpatialDropout1D` after the layer is what Keras 2 has.',
+                stacklevel=4,
+            )
+        return 0.0
+
+    def activity_loss(self, penalty: Any, outputs: Any) -> Any:
+        """For the whole batch."""
+        return penalty
+
+    def _policy(self, layer: Any) -> Any:
+        return layer.dtype
+
+    def _object(self, key: str, value: Any) -> Any:
+        value = super()._object(key, value)
+        if not (isinstance(value, dict) and "class_name" in value):
+            return value
+        name, settings = value["class_name"], value["config"]
+        if name == "function":  # by its name alone
+            return settings
+        if name in self._SCALINGS:
+            scale, mode, distribution = self._SCALINGS[name]
+            settings = {"scale": scale, "mode": mode, "distribution": distribution, **settings}
+            name = "VarianceScaling"
+        elif name == "VarianceScaling" and settings["distribution"] == "truncated_normal":
+            settings = {**settings, "distribution": "normal"}
+        elif name in ("L1", "L2"):  # functions that returned the class for both
+            name, settings = "L1L2", {"l1": 0.0, "l2": 0.0, **settings}
+        return {"class_name": name, "config": settings}
+
+
+class Keras1(Keras2):
+    """Keras 1.2.2."""
+
+    name = "keras1"
+
+    _positions: ClassVar = {
+        "Embedding": (
+            "input_dim", "output_dim", "init", "input_length", "W_regularizer", "activity_regularizer",
+            "W_constraint", "mask_zero", "weights", "dropout",
+        ),
+        "Dense": (
+            "output_dim", "init", "activation", "weights", "W_regularizer", "b_regularizer",
+            "activity_regularizer", "W_constraint", "b_constraint", "bias", "input_dim",
+        ),
+        "Layer": (),
+    }  # fmt: skip
+    _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
+
+    # The functions of keras.initializations that are not what their names mean since.
+    _INITIALIZERS: ClassVar[Mapping[str, Callable[[], Any]]] = {
+        "glorot_normal": lambda: initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal"),
+        "he_normal": lambda: initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal"),
+        "orthogonal": lambda: initializers.Orthogonal(gain=1.1),
+    }
+    # How its functions say what our objects are: class, and the settings that matter.
+    _FUNCTIONS: ClassVar[Sequence[tuple[str, str, Mapping[str, Any]]]] = (
+        ("uniform", "RandomUniform", {"minval": -0.05, "maxval": 0.05}),
+        ("normal", "RandomNormal", {"mean": 0.0, "stddev": 0.05}),
+        ("zero", "Zeros", {}),
+        ("one", "Ones", {}),
+        ("identity", "Identity", {"gain": 1.0}),
+        ("orthogonal", "Orthogonal", {"gain": 1.1}),
+        ("lecun_uniform", "VarianceScaling", {"scale": 1.0, "mode": "fan_in", "distribution": "uniform"}),
+        ("glorot_uniform", "VarianceScaling", {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform"}),
+        ("he_uniform", "VarianceScaling", {"scale": 2.0, "mode": "fan_in", "distribution": "uniform"}),
+        (
+            "glorot_normal",
+            "VarianceScaling",
+            {"scale": 1.0, "mode": "fan_avg", "distribution": "untruncated_normal"},
+        ),
+        (
+            "he_normal",
+            "VarianceScaling",
+            {"scale": 2.0, "mode": "fan_in", "distribution": "untruncated_normal"},
+        ),
+    )
+    # Names of a constraint's and a regularizer's settings.
+    _SETTINGS: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "MaxNorm": {"max_value": "m"},
+        "MinMaxNorm": {"min_value": "low", "max_value": "high"},
+    }
+
+    def layer_name(self, class_name: str, name: str | None) -> str:
+        return automatic_name(class_name.lower(), first=1) if name is None else str(name)
+
+    def weight_name(self, layer: str, name: str) -> str:
+        return f"{layer}_{self._WEIGHTS.get(name, name)}"
+
+    def initializer(self, identifier: Any) -> Any:
+        made = self._INITIALIZERS.get(identifier) if isinstance(identifier, str) else None
+        return super().initializer(identifier) if made is None else made()
+
+    def row_dropout(self, rate: float) -> float:
+        return Era.row_dropout(self, rate)
+
+    def embedding_shape(
+        self, input_shape: tuple[Any, ...], output_dim: int, input_length: Any
+    ) -> tuple[Any, ...]:
+        return (input_shape[0], input_shape[1] if input_length is None else input_length, output_dim)
+
+    def base_config(self, layer: Any) -> Config:
+        config = {"name": layer.name, "trainable": layer.trainable}
+        if layer.batch_input_shape is not None:
+            config["batch_input_shape"] = layer.batch_input_shape
+            config["input_dtype"] = layer.input_dtype_said or standardize_dtype(None)
+        return config
+
+    def entries(self, kind: str, entries: Config) -> Config:
+        dropout = {"dropout": entries["dropout"]} if "dropout" in entries else {}
+        old_name = {new: old for old, new in RENAMED.get(kind, {}).items()}
+        return {
+            **{old_name.get(key, key): value for key, value in super().entries(kind, entries).items()},
+            **dropout,
+        }
+
+    def _object(self, key: str, value: Any) -> Any:
+        value = super()._object(key, value)
+        if not (isinstance(value, dict) and "class_name" in value):
+            return value
+        name, settings = value["class_name"], value["config"]
+        if not key.endswith("initializer"):
+            renamed = self._SETTINGS.get(name, {})
+            kept = {renamed.get(setting, setting): it for setting, it in settings.items()}
+            return {"name": "L1L2Regularizer" if name == "L1L2" else name, **kept}
+        for function, class_name, meant in self._FUNCTIONS:
+            if name == class_name and all(_same(settings.get(each), it) for each, it in meant.items()):
+                return function
+        raise ValueError(
+            f"Keras 1 has no name for the initializer {name} with the settings {settings}: "
+            "write the config in another era"
+        )
+
+
+def _same(value: Any, meant: Any) -> bool:
+    if isinstance(meant, float):
+        return isinstance(value, (int, float)) and math.isclose(value, meant)
+    return bool(value == meant)
+
+
+def once(variables: Any) -> list[Any]:
+    """Each object once, in the order of first appearance."""
+    return list({id(variable): variable for variable in variables}.values())
+
+
+def penalties(variables: Sequence[Variable]) -> list[Any]:
+    """What the regularizers of variables give for their values now."""
+    return [v.regularizer(v.value) for v in variables if v.regularizer is not None]
+
+
+# --- The era of what is made now ------------------------------------------------------------------
+
+_ERAS: Mapping[str, Era] = {each.name: each for each in (Era(), TensorFlowKeras(), Keras2(), Keras1())}
+_current: ContextVar[Era] = ContextVar("fastembed.era", default=_ERAS["keras3"])
+
+
+def current() -> Era:
+    """The era that a layer takes when it is made now."""
+    return _current.get()
+
+
+def _by_name(name: str) -> Era:
+    if not isinstance(name, str) or name not in _ERAS:
+        raise ValueError(f"there is no era {name!r:.80}; known are {', '.join(map(repr, _ERAS))}")
+    return _ERAS[name]
+
+
+class era:
+    """Make layers as another Keras did: from now on, or inside a ``with`` block.
+
+    Parameters
+    ----------
+    name : {"keras1", "keras2", "tf.keras", "keras3"}
+        ``"keras3"`` is the default.
+
+    Raises
+    ------
+    ValueError
+        For any other name.
+
+    Notes
+    -----
+    A layer takes the era in which it is made and keeps it, also in copies and pickles. An era decides
+
+    - the order of a constructor's positional arguments (keywords of all eras are understood in every era);
+    - automatic names (``embedding``, ``embedding_1`` in Keras 3; ``embedding_1``, ``embedding_2`` in Keras 2)
+      and those of weights;
+    - the order of `weights` once a part of a layer is frozen, and with it that of `get_weights`;
+    - whether a frozen weight's penalty counts, and whether an activity regularizer's is divided by the batch;
+    - the dialect of `get_config`, whether a built layer may get new weights, and the class of the error for
+      an unknown keyword.
+
+    Holds for the current context (`contextvars`), as `fastembed.recording` does: threads that are started
+    later begin in ``"keras3"``.
+
+    Examples
+    --------
+    >>> import fastembed
+    >>> with fastembed.era("keras1"):
+    ...     words = fastembed.layers.Embedding(1000, 64, "normal", 10)  # init, input_length
+    >>> config = words.get_config()
+    >>> config["init"], config["input_length"]
+    ('normal', 10)
+    """
+
+    def __init__(self, name: str) -> None:
+        self._era = _by_name(name)
+        self._token = _current.set(self._era)
+
+    def __enter__(self) -> Era:
+        return self._era
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+
+    def __repr__(self) -> str:
+        return f"era({self._era.name!r})"
+
+
+def any_era(init: Init) -> Init:
+    """Let a constructor be called with the positions of the current era and the keywords of all of them."""
+    kind = init.__qualname__.partition(".")[0]
+
+    @functools.wraps(init)
+    def made(self: Any, *args: Any, **kwargs: Any) -> None:
+        args, kwargs = current().arguments(kind, args, kwargs)
+        init(self, *args, **kwargs)
+
+    return made  # type: ignore[return-value]
+
+
+# --- add_weight -----------------------------------------------------------------------------------
+
+_WEIGHT_KERAS_1 = ("shape", "initializer", "name", "trainable", "regularizer", "constraint")
+_WEIGHT_KERAS_2 = ("name", "shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
+_WEIGHT_KERAS_3 = ("shape", "initializer", "dtype")
+
+
+def weight_arguments(args: tuple[Any, ...]) -> Config:
+    """Positional arguments of ``add_weight``, named: their types tell the eras apart.
+
+    A leading string or None is a name, which Keras 2 and tf.keras begin with; a third argument that names a
+    dtype is Keras 3's, another one Keras 1's.
+    """
+    if args and (isinstance(args[0], str) or args[0] is None):
+        order: tuple[str, ...] = _WEIGHT_KERAS_2
+    elif len(args) > 2 and not _names_dtype(args[2]):
+        order = _WEIGHT_KERAS_1
+    else:
+        order = _WEIGHT_KERAS_3
+    if len(args) > len(order):
+        raise TypeError(f"add_weight() takes at most {len(order)} positional arguments ({len(args)} given)")
+    return dict(zip(order, args))
+
+
+def _names_dtype(value: Any) -> bool:
+    try:
+        standardize_dtype(value)
+    except ValueError:
+        return False
+    return True
