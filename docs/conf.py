@@ -34,7 +34,9 @@ smartquotes = False  # messages and options are copied from here
 # --- Nothing is missing: also asked by tests/test_docs.py, without Sphinx -------------------------
 
 # What users import by its full name, beside what `fastembed.__all__` names.
-_MODULES = tuple(f"fastembed.{name}" for name in ("dtype_policies", "errors", "memory", "tables", "threads"))
+_MODULES = tuple(
+    f"fastembed.{name}" for name in ("dtype_policies", "errors", "memory", "quantizers", "tables", "threads")
+)
 
 
 def public_modules() -> list[str]:
