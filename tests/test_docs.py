@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import doctest
 import io
 import json
 import re
@@ -162,13 +161,7 @@ def run(page: Path) -> dict[str, object]:
 
 def run_blocks(page: Path, names: dict[str, object]) -> None:
     for block in blocks(page):
-        if block.lstrip().startswith(">>>"):
-            test = doctest.DocTestParser().get_doctest(block, names, page.name, str(page), 0)
-            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-            assert runner.run(test, clear_globs=False).failed == 0
-            names.update(test.globs)
-        else:
-            exec(compile(block, str(page), "exec"), names)
+        exec(compile(block, str(page), "exec"), names)
 
 
 @pytest.mark.parametrize(
