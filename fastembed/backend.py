@@ -20,14 +20,16 @@ from fastembed.dtypes import (
     set_floatx,
     standardize_dtype,
 )
+from fastembed.names import reset_names
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
-    "cast", "cast_to_floatx", "dot", "dtype", "epsilon", "eval", "floatx", "gather", "get_value", "int_shape",
-    "ndim", "not_equal", "one_hot", "set_epsilon", "set_floatx", "set_value", "variable",
+    "cast", "cast_to_floatx", "clear_session", "dot", "dtype", "epsilon", "eval", "floatx", "gather",
+    "get_value", "int_shape", "ndim", "not_equal", "one_hot", "set_epsilon", "set_floatx", "set_value",
+    "variable",
 ]  # fmt: skip
 
 
@@ -64,6 +66,16 @@ def cast(x: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     if target.kind in "iu" and array.dtype.kind == "f":
         array = np.trunc(array)
     return as_dtype(array, name)
+
+
+def clear_session() -> None:
+    """Count automatic names from the beginning again: the next Embedding is ``embedding``.
+
+    Layers that are there stay as they are.
+
+    >>> clear_session()
+    """
+    reset_names()
 
 
 def cast_to_floatx(x: ArrayLike) -> NDArray[Any]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from fastembed import dtype_policies, initializers
 from fastembed.dtypes import standardize_dtype
-from fastembed.names import automatic_name, checked_name, snake_case
+from fastembed.names import automatic_name, checked_name, snake_case, snake_case_of_2
 
 if TYPE_CHECKING:
     from fastembed.variable import Variable
@@ -109,6 +109,14 @@ class Era:
         """The error for keywords that no Keras has."""
         return ValueError(f"Unrecognized keyword arguments passed to {kind}: {unknown}")
 
+    def trainable(self, value: Any) -> bool:
+        """The flag that a constructor was given, checked."""
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"Expected `trainable` to be a boolean. Received: trainable={value!r} (of type {type(value)})"
+            )
+        return value
+
     def layer_name(self, class_name: str, name: str | None) -> str:
         """A layer's name: the one given, checked, or an automatic one."""
         checked_name(name)
@@ -194,8 +202,13 @@ class TensorFlowKeras(Era):
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         return TypeError("Keyword argument not understood:", *unknown)
 
+    def trainable(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise TypeError(f"Expected `trainable` argument to be a boolean, but got: {value!r}")
+        return value
+
     def layer_name(self, class_name: str, name: str | None) -> str:
-        return super().layer_name(class_name, None) if name is None else str(name)  # a slash is allowed
+        return automatic_name(snake_case_of_2(class_name)) if name is None else str(name)
 
     def weight_name(self, layer: str, name: str) -> str:
         return f"{layer}/{name}:0"
@@ -279,6 +292,9 @@ class Keras2(TensorFlowKeras):
 
     _positions: ClassVar = {"Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": ()}
 
+    def trainable(self, value: Any) -> bool:
+        return bool(value)
+
     # The VarianceScaling that each of these functions returned.
     _SCALINGS: ClassVar[Mapping[str, tuple[float, str, str]]] = {
         "GlorotUniform": (1.0, "fan_avg", "uniform"),
@@ -290,10 +306,7 @@ class Keras2(TensorFlowKeras):
     }
 
     def layer_name(self, class_name: str, name: str | None) -> str:
-        if name is not None:
-            return str(name)
-        snake = snake_case(class_name)
-        return automatic_name(f"private{snake}" if snake.startswith("_") else snake, first=1)
+        return automatic_name(snake_case_of_2(class_name), first=1) if name is None else str(name)
 
     def row_dropout(self, rate: float) -> float:
         if rate:

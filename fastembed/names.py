@@ -20,6 +20,17 @@ def snake_case(class_name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def snake_case_of_2(class_name: str) -> str:
+    """The same in Keras 2 and tf.keras, where digits belong to the small letters before them.
+
+    >>> snake_case_of_2("LSTM2Layer"), snake_case("LSTM2Layer"), snake_case_of_2("_Mine")
+    ('lst_m2layer', 'lstm2_layer', 'private__mine')
+    """
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", class_name)
+    name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+    return f"private{name}" if name.startswith("_") else name
+
+
 def automatic_name(prefix: str, first: int = 0) -> str:
     """The next free name: ``embedding``, ``embedding_1``, ``embedding_2`` ...
 

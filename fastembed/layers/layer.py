@@ -206,7 +206,7 @@ class Layer(State):
         self.__dict__.setdefault("_holders", {})
         self.__dict__.update(
             _era=era,
-            _trainable=_checked_bool("trainable", trainable),
+            _trainable=era.trainable(trainable),
             _trainable_weights=[],
             _non_trainable_weights=[],
             _layers=[],
@@ -263,7 +263,8 @@ class Layer(State):
         with _Inside(_Context(training, self, outer)):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            self._losses.append(self._era.activity_loss(self.activity_regularizer(outputs), outputs))
+            for each in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
+                self._losses.append(self._era.activity_loss(self.activity_regularizer(each), each))
         if recorded:
             remembered = self.remember(args[0] if args else None, outputs)
             shape = getattr(outputs, "shape", None)
@@ -696,11 +697,3 @@ def positive_integer(name: str, value: Any) -> int:
             f"`{name}` must be a positive integer. Received: {name}={value!r} (of type {type(value)})"
         )
     return size
-
-
-def _checked_bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(
-            f"Expected `{name}` to be a boolean. Received: {name}={value!r} (of type {type(value)})"
-        )
-    return value
