@@ -74,7 +74,24 @@ def _named(full_name: str) -> Any:
 
 
 def _check_that_all_are_there(app: Any, env: Any) -> None:
-    _warn_of(f"{name} is on no page" for name in undocumented(env.domains["py"].objects))
+    there = env.domains["py"].objects
+    _warn_of(f"{name} is on no page" for name in [*undocumented(there), *_undocumented_members(there)])
+
+
+def _undocumented_members(documented: Iterable[str]) -> list[str]:
+    """Methods of the classes among these that are neither shown with the class nor with a base of it."""
+    classes = {name: value for name in documented if isinstance(value := _named(name), type)}
+    shown = {
+        (classes.get(owner), member) for owner, _, member in (name.rpartition(".") for name in documented)
+    }
+    return [
+        f"{name}.{member}"
+        for name, cls in classes.items()
+        for base in cls.__mro__
+        if base.__module__.startswith("fastembed")
+        for member, value in vars(base).items()
+        if member[0] != "_" and callable(value) and not any((b, member) in shown for b in cls.__mro__)
+    ]
 
 
 def _warn_of(what: Iterable[str], node: Any = None) -> None:
@@ -108,8 +125,11 @@ def _other_names(_app: Any, what: str, fullname: str, value: Any, _options: Any,
             lines[:0] = [f"*Also called* {', '.join(f'``{name}``' for name in others)}.", ""]
 
 
-def _is_other_name(_app: Any, what: str, name: str, value: Any, skip: bool, _options: Any) -> bool | None:
-    return True if what == "module" and isinstance(value, type) and value.__name__ != name else None
+def _is_no_news(_app: Any, what: str, name: str, value: Any, _skip: bool, _options: Any) -> bool | None:
+    """Another name of a class, or a method of which nothing is said that its base has not said."""
+    other_name = what == "module" and isinstance(value, type) and value.__name__ != name
+    as_in_base = what == "class" and callable(value) and value.__doc__ is None
+    return True if other_name or as_in_base else None
 
 
 def _resolve(app: Any, env: Any, node: Any, shown: Any) -> Any:
@@ -129,5 +149,5 @@ def setup(app: Any) -> None:
     app.connect("env-check-consistency", _check_that_all_are_there)
     app.connect("autodoc-process-docstring", _before_napoleon, priority=400)
     app.connect("autodoc-process-docstring", _other_names)
-    app.connect("autodoc-skip-member", _is_other_name)
+    app.connect("autodoc-skip-member", _is_no_news)
     app.connect("missing-reference", _resolve)
