@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import fastembed
@@ -28,6 +28,7 @@ autodoc_typehints = "none"  # the docstring says what a parameter may be
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_param = False  # no guesses at what the words of a type could refer to
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 smartquotes = False  # messages and options are copied from here
 
@@ -126,10 +127,15 @@ def _other_names(_app: Any, what: str, fullname: str, value: Any, _options: Any,
 
 
 def _is_no_news(_app: Any, what: str, name: str, value: Any, _skip: bool, _options: Any) -> bool | None:
-    """Another name of a class, or a method of which nothing is said that its base has not said."""
-    other_name = what == "module" and isinstance(value, type) and value.__name__ != name
-    as_in_base = what == "class" and callable(value) and value.__doc__ is None
-    return True if other_name or as_in_base else None
+    """Another name of a class, or a method of which nothing is said that a public base has not said."""
+    no_news = what == "module" and isinstance(value, type) and value.__name__ != name
+    if what == "class" and isinstance(value, FunctionType) and value.__doc__ is None:
+        cls = _named(f"{value.__module__}.{value.__qualname__.rpartition('.')[0]}")
+        bases = getattr(cls, "__mro__", ())[1:]
+        no_news = any(
+            hasattr(base, name) for base in bases if "._" not in f".{base.__module__}.{base.__name__}"
+        )
+    return True if no_news else None
 
 
 def _resolve(app: Any, env: Any, node: Any, shown: Any) -> Any:

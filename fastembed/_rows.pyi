@@ -1,11 +1,21 @@
 import threading
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 isa: str
+
+@final
+@disjoint_base
+class OutOfRange:
+    def __init__(self, policy: str | int | OutOfRange) -> None: ...
+    @property
+    def spelling(self) -> str | int: ...
+    def check(self, rows: int, dtype: Any) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @disjoint_base
 class Table:
@@ -18,13 +28,37 @@ class Table:
     def shape(self) -> tuple[int, ...]: ...
     def __len__(self) -> int: ...
     def replace(self, array: NDArray[Any]) -> None: ...
-    def gather(self, ids: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]: ...
+    def gather(
+        self,
+        ids: NDArray[Any],
+        out: NDArray[Any] | None = None,
+        out_of_range: str | int | OutOfRange = "raise",
+    ) -> NDArray[Any]: ...
     def accumulate(self, ids: NDArray[Any], values: NDArray[Any]) -> None: ...
 
-def gather(array: NDArray[Any], ids: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]: ...
+@disjoint_base
+class CodeTable(Table):
+    def __init__(
+        self,
+        codes: NDArray[np.int8],
+        scale: NDArray[Any],
+        zero: NDArray[np.int8] | None,
+        *,
+        columns: int,
+        is_packed: bool,
+        row_dtype: np.dtype[Any],
+        group_of: NDArray[Any] | None = None,
+    ) -> None: ...
+
+def gather(
+    array: NDArray[Any],
+    ids: NDArray[Any],
+    out: NDArray[Any] | None = None,
+    out_of_range: str | int | OutOfRange = "raise",
+) -> NDArray[Any]: ...
 def add_as_is(table: Any, ids: Any, values: Any) -> bool: ...
 def sum_rows(
-    ids: NDArray[Any], values: NDArray[Any], rows: int
+    ids: NDArray[Any], values: NDArray[Any], rows: int, out_of_range: str | int | OutOfRange = "raise"
 ) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
 def add_detours(change: int) -> None: ...
 
@@ -37,5 +71,11 @@ class TableCall:
     @property
     def _changes(self) -> int: ...
     def _reconsider(self) -> None: ...
-    def _answer_with(self, table: Table | None, changes: int, records: bool = False) -> None: ...
+    def _answer_with(
+        self,
+        table: Table | None,
+        changes: int,
+        records: bool = False,
+        out_of_range: str | int | OutOfRange = "raise",
+    ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

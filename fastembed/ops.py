@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import numpy as np
 
-from fastembed._rows import Table, add_as_is, sum_rows
+from fastembed._rows import OutOfRange, Table, add_as_is, sum_rows
 from fastembed._rows import gather as rows_at
 from fastembed.dtypes import array_dtype, standardize_dtype
 from fastembed.tables import DenseTable
@@ -15,12 +15,62 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
-__all__ = ["IndexedSlices", "as_ids", "embedding_gradient", "gather", "one_hot", "scatter_add"]
+__all__ = ["IndexedSlices", "as_array", "as_ids", "embedding_gradient", "gather", "one_hot", "scatter_add"]
 
 T = TypeVar("T")
+Policy = Union[str, int, OutOfRange]
 
 
-def as_ids(ids: ArrayLike) -> NDArray[Any]:
+def as_array(values: Any) -> NDArray[Any]:
+    """Whatever holds numbers as an array, without a copy where its memory can be shared.
+
+    Parameters
+    ----------
+    values : array_like, tensor, ...
+        What NumPy understands (arrays, lists, numbers, buffers, objects with ``__array__``, such as the
+        tensors of torch, TensorFlow and JAX and the columns of pandas), and objects with ``__dlpack__``.
+
+    Returns
+    -------
+    ndarray
+        ``values`` itself where it is one.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be read: a tensor on another device, or one without a value yet.
+    ValueError
+        If lists are ragged, or a tensor has more axes than NumPy allows.
+
+    Examples
+    --------
+    >>> as_array(memoryview(b"ab"))
+    array([97, 98], dtype=uint8)
+    """
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        if hasattr(values, "detach"):  # a tensor that takes part in a gradient is not read by others
+            values = values.detach()
+        if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+            return np.asarray(np.from_dlpack(values))
+        return np.asarray(values)
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+        what, ndim = f"a {type(values).__name__}", getattr(values, "ndim", 0)
+        if isinstance(ndim, int) and ndim > _MAX_NDIM:
+            raise ValueError(f"{what} of {ndim} dimensions exceeds the {_MAX_NDIM} of NumPy") from error
+        if isinstance(error, ValueError):  # ragged lists
+            raise ValueError(f"{what} cannot be read as a rectangular array: {error}") from None
+        raise TypeError(f"{what} cannot be read as an array: {error}") from error
+
+
+_MAX_NDIM = 32 if np.__version__.startswith("1.") else 64
+
+# Whether floats are cut to integers.
+_FLOAT_IDS = {"exact": False, "truncate": True}
+
+
+def as_ids(ids: Any, float_ids: str = "exact") -> NDArray[Any]:
     """Ids as an array of integers (or bool, which count as 0 and 1).
 
     The one place that decides what an id may be. Whether it lies inside the table is checked by the
@@ -28,8 +78,10 @@ def as_ids(ids: ArrayLike) -> NDArray[Any]:
 
     Parameters
     ----------
-    ids : array_like
-        Integers, bool, or floats that are exactly integral.
+    ids : array_like or tensor
+        Integers, bool, or floats that are exactly integral, in whatever `as_array` reads.
+    float_ids : {"exact", "truncate"}, default "exact"
+        ``"truncate"`` cuts floats towards zero, as Keras does: 2.7 is 2.
 
     Returns
     -------
@@ -42,29 +94,34 @@ def as_ids(ids: ArrayLike) -> NDArray[Any]:
         If ``ids`` are no numbers at all: strings, objects, None, complex numbers, masked arrays.
     ValueError
         If a float is not integral, or so large that its dtype no longer tells neighbours apart
-        (2**24 in float32, 2**53 in float64): the id that was meant may have been another.
+        (2**24 in float32, 2**53 in float64): the id that was meant may have been another. With
+        ``"truncate"``, if it is not finite or too large for int64.
 
     Examples
     --------
     >>> as_ids([3.0, 1.0])
     array([3, 1])
+    >>> as_ids([2.7], float_ids="truncate")
+    array([2])
     >>> as_ids([2.7])
     Traceback (most recent call last):
       ...
-    ValueError: ids[0] = 2.7 is not an integer
+    ValueError: ids[0] = 2.7 is not an integer; a lookup with float_ids="truncate" takes 2, as Keras does
     """
+    if type(ids) is np.ndarray and ids.dtype.kind in "iub" and float_ids == "exact":
+        return ids  # most are, and the rest of this takes as long as looking up a row
+    truncate = _FLOAT_IDS.get(float_ids)
+    if truncate is None:
+        raise ValueError(f'float_ids must be "exact" or "truncate", got {float_ids!r}')
     if isinstance(ids, np.ma.MaskedArray):
         raise TypeError("ids must be integers, got a masked array: fill it first (ids.filled(0))")
-    try:
-        array = np.asarray(ids)
-    except ValueError as error:  # ragged lists
-        raise ValueError(f"ids must form a rectangular array of integers: {error}") from None
+    array = as_array(ids)
     if array.dtype.kind in "iub":
         return array
     if array.dtype.name == "bfloat16":
-        return _integral(array.astype(np.float32), precision=8)
+        return _integral(array, 8, truncate)
     if array.dtype.kind == "f":
-        return _integral(array, precision=np.finfo(array.dtype).nmant + 1)
+        return _integral(array, np.finfo(array.dtype).nmant + 1, truncate)
     if array.dtype.kind == "O":
         raise _no_ids(ids, array)
     raise TypeError(f"ids must be integers, got dtype {array.dtype} from {type(ids).__name__}")
@@ -86,9 +143,12 @@ def _no_ids(ids: Any, array: NDArray[Any]) -> Exception:
 _AT_ONCE = 1 << 20  # ids: between two such lots Python can hear a Ctrl-C
 
 
-def _integral(floats: NDArray[Any], precision: int) -> NDArray[np.int64]:
+def _integral(floats: NDArray[Any], precision: int, truncate: bool) -> NDArray[np.int64]:
     """Floats as int64; ``precision`` is the number of bits of their significands."""
-    largest = 2.0 ** min(precision, 63)
+    dtype = floats.dtype
+    if dtype.itemsize == 2:
+        floats = floats.astype(np.float32)
+    largest = 2.0 ** (63 if truncate else min(precision, 63))
     ids = np.empty(floats.shape, np.int64)
     done = 0
     with np.nditer(
@@ -100,38 +160,59 @@ def _integral(floats: NDArray[Any], precision: int) -> NDArray[np.int64]:
     ) as lots:
         for lot, its_ids in lots:
             some = lot.copy()  # what is checked is what is used, whoever changes the ids meanwhile
-            good = (some == np.trunc(some)) & (np.abs(some) < largest)
+            if truncate:
+                good = (-largest <= some) & (some < largest)
+            else:
+                good = (some == np.trunc(some)) & (np.abs(some) < largest)
             if not good.all():
                 first = int(np.argmin(good))
                 where = ", ".join(map(str, np.unravel_index(done + first, floats.shape)))
-                raise _not_integral(where, some[first], precision)
+                raise _not_integral(f"ids[{where or '()'}]", some[first], dtype, precision, truncate)
             its_ids[...] = some
             done += some.size
     return ids
 
 
-def _not_integral(where: str, value: Any, precision: int) -> ValueError:
+def _not_integral(id: str, value: Any, dtype: np.dtype[Any], precision: int, truncate: bool) -> ValueError:
     """Why a float is no id."""
-    text = f"ids[{where or '()'}] = {value}"
-    if np.isfinite(value) and value == np.trunc(value):
+    if not np.isfinite(value):
+        return ValueError(f"{id} = {value} is not an integer")
+    if truncate:
+        return ValueError(f"{id} = {value} is larger than any table")
+    if value == np.trunc(value):
         return ValueError(
-            f"{text} is too large for {value.dtype}, which cannot tell integers of 2**{precision} "
+            f"{id} = {value} is too large for {dtype}, which cannot tell integers of 2**{precision} "
             "and more apart; keep ids in an integer dtype"
         )
-    return ValueError(f"{text} is not an integer")
+    return ValueError(
+        f'{id} = {value} is not an integer; a lookup with float_ids="truncate" takes {int(value)}, '
+        "as Keras does"
+    )
 
 
-def gather(table: Any, ids: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
+def gather(
+    table: Any,
+    ids: Any,
+    out: NDArray[Any] | None = None,
+    *,
+    out_of_range: Policy = "raise",
+    float_ids: str = "exact",
+) -> NDArray[Any]:
     """Rows of ``table`` at ``ids``.
 
     Parameters
     ----------
     table : ndarray of shape (rows, ...), Variable or table
         An ndarray must be C-contiguous; it is not copied and may be read-only or mapped from a file.
-    ids : array_like of integers, any shape
-        In ``[0, rows)``; see `as_ids`.
+    ids : array_like or tensor of integers, any shape
+        See `as_ids`. They are not changed.
     out : ndarray of shape ``(*ids.shape, *table.shape[1:])``, optional
         Where to put the rows: C-contiguous, of the rows' dtype, overlapping neither table nor ids.
+    out_of_range : {"raise", "zeros", "clip", "wrap", "nan"} or int, default "raise"
+        What becomes of an id outside ``[0, rows)``: an IndexError; a row of zeros; the first row if it is
+        negative and otherwise the last; row ``id % rows``; a row of NaN; or the row of this number.
+    float_ids : {"exact", "truncate"}, default "exact"
+        Whether an id of 2.7 is an error or 2.
 
     Returns
     -------
@@ -143,23 +224,30 @@ def gather(table: Any, ids: ArrayLike, out: NDArray[Any] | None = None) -> NDArr
     ------
     IndexError
         If an id lies outside the table, naming the first. The content of ``out`` is then not specified.
+        A table without rows has none that another policy than "zeros" and "nan" could take.
     TypeError, ValueError
-        If the arguments do not fit, before anything is written.
+        If the arguments do not fit, before anything is written; "nan" needs rows of floats.
 
     Notes
     -----
     Moves ``2 * ids.size * row_bytes`` bytes and computes nothing, so memory sets the speed. Means
-    ``keras.ops.take(table, ids, axis=0)``, except that negative ids do not count from the end.
+    ``keras.ops.take(table, ids, axis=0)``, except that negative ids count from the end with
+    ``out_of_range="wrap"`` only. "clip" and "wrap" are the modes of `numpy.take`.
 
     Examples
     --------
     >>> gather(np.eye(3), [[2, 0]])
     array([[[0., 0., 1.],
             [1., 0., 0.]]])
+    >>> gather(np.eye(3), [-1, 7], out_of_range="clip")
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
     """
-    ids = as_ids(ids)
+    ids = as_ids(ids, float_ids)
     held = _table_held_by(table)
-    return rows_at(np.asarray(table), ids, out) if held is None else held.gather(ids, out)
+    if held is None:
+        return rows_at(np.asarray(table), ids, out, out_of_range)
+    return held.gather(ids, out, out_of_range)
 
 
 def _table_held_by(table: Any) -> Table | None:
@@ -272,17 +360,27 @@ class IndexedSlices:
         )
 
 
-def embedding_gradient(ids: ArrayLike, upstream: ArrayLike, input_dim: int) -> IndexedSlices:
+def embedding_gradient(
+    ids: Any,
+    upstream: ArrayLike,
+    input_dim: int,
+    *,
+    out_of_range: Policy = "raise",
+    float_ids: str = "exact",
+) -> IndexedSlices:
     """Gradient of a lookup with respect to its table.
 
     Parameters
     ----------
-    ids : array_like of integers, any shape
-        The ids that were looked up, each in ``[0, input_dim)``.
+    ids : array_like or tensor of integers, any shape
+        The ids that were looked up.
     upstream : array_like of floats, shape ``(*ids.shape, *row shape)``
         Gradient of the loss with respect to the rows that the lookup returned.
     input_dim : int
         Rows of the table.
+    out_of_range, float_ids
+        What the lookup was told, see `gather`: the gradient of an id outside belongs to the row that was
+        taken for it, and to none where zeros or NaN were.
 
     Returns
     -------
@@ -298,7 +396,7 @@ def embedding_gradient(ids: ArrayLike, upstream: ArrayLike, input_dim: int) -> I
     Notes
     -----
     ``embedding_gradient(ids, upstream, v).to_dense()`` is ``one_hot(ids, v).T @ upstream``, at the cost
-    of the batch instead of the table.
+    of the batch instead of the table; so it is with ``out_of_range="zeros"``, too.
 
     Examples
     --------
@@ -307,14 +405,14 @@ def embedding_gradient(ids: ArrayLike, upstream: ArrayLike, input_dim: int) -> I
     (array([0, 2]), array([[ 10.],
            [101.]]))
     """
-    ids = as_ids(ids)
+    ids = as_ids(ids, float_ids)
     upstream = np.asarray(upstream)
     dtype = _sum_dtype(upstream)
     if upstream.shape[: ids.ndim] != ids.shape:
         raise ValueError(
             f"upstream of shape {upstream.shape} does not begin with the shape of ids {ids.shape}"
         )
-    indices, sums = sum_rows(ids, np.require(upstream, dtype, ["C", "A"]), input_dim)
+    indices, sums = sum_rows(ids, np.require(upstream, dtype, ["C", "A"]), input_dim, out_of_range)
     return IndexedSlices(sums, indices, (input_dim, *sums.shape[1:]))
 
 

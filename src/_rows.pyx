@@ -7,6 +7,7 @@ every dtype shares the same copy; only arithmetic is typed.
 
 import os
 import warnings
+from operator import index
 from threading import local
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int8_t, int64_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
@@ -41,13 +42,31 @@ cdef extern from "rows.h" nogil:
     ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
     ctypedef fe_load (*fe_loader)(Py_ssize_t size, bint is_signed, bint is_swapped) noexcept
     ctypedef Py_ssize_t (*fe_check)(const uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
-    ctypedef void (*fe_fetch)(
-        const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n
-    ) noexcept
+    ctypedef struct fe_run:
+        size_t stop
+        size_t group
+    ctypedef struct fe_codes:
+        size_t columns
+        int is_packed
+        size_t groups
+        size_t scale_bytes
+        const char* scale
+        const int8_t* zero
+        const fe_run* runs
+    cdef struct fe_table
+    ctypedef void (*fe_fetch)(const fe_table* table, const uint64_t* block, Py_ssize_t n) noexcept
     ctypedef void (*fe_take)(
-        char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t known,
-        Py_ssize_t ahead
+        char* out, const fe_table* table, const uint64_t* block, Py_ssize_t n, Py_ssize_t known
     ) noexcept
+    cdef struct fe_table:
+        const char* data
+        Py_ssize_t rows
+        Py_ssize_t row_bytes
+        Py_ssize_t out_row_bytes
+        Py_ssize_t ahead
+        const fe_codes* codes
+        fe_take take
+        fe_take stream
     ctypedef void (*fe_add)(
         char* acc, const char* values, Py_ssize_t dim, size_t row_bytes,
         const uint64_t* rows, const uint64_t* positions, Py_ssize_t n, Py_ssize_t ahead, bint goes_on
@@ -60,6 +79,14 @@ cdef extern from "rows.h" nogil:
         fe_take copy
         fe_take stream
         fe_take widen_bfloat16
+        fe_take float32_codes
+        fe_take stream_float32_codes
+        fe_take float64_codes
+        fe_take stream_float64_codes
+        fe_take float16_codes
+        fe_take stream_float16_codes
+        fe_take bfloat16_codes
+        fe_take stream_bfloat16_codes
         fe_add add_float32
         fe_add add_float64
         fe_add sum_float32
@@ -69,6 +96,14 @@ cdef extern from "rows.h" nogil:
 
 cdef extern from "team.h" nogil:
     int64_t fe_now_ns()
+
+cdef extern from "outside.h" nogil:
+    enum: FE_RAISE, FE_CLIP, FE_WRAP, FE_ROW
+    ctypedef struct fe_policy:
+        int way
+        bint is_signed
+        uint64_t row
+    void fe_resolve(const fe_policy* policy, uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
 
 cdef extern from "additions.h" nogil:
     ctypedef struct fe_entry:
@@ -80,6 +115,7 @@ cdef extern from "additions.h" nogil:
         fe_check first_outside
         Py_ssize_t n
         uint64_t table_rows
+        fe_policy policy
         uint64_t* rows
         Py_ssize_t* outside
         char* target
@@ -106,6 +142,7 @@ cdef extern from "additions.h" nogil:
     void fe_place(fe_additions* a, Py_ssize_t parts) noexcept
     void fe_order_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
     void fe_next_pass(fe_additions* a) noexcept
+    void fe_leave_out(fe_additions* a) noexcept
     void fe_begin_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
     Py_ssize_t fe_number_rows(fe_additions* a, Py_ssize_t parts) noexcept
     void fe_sum_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
@@ -184,6 +221,7 @@ cdef struct Ids:
     const char* data
     Py_ssize_t stride
     Py_ssize_t n
+    bint is_signed
     fe_load load
 
 
@@ -218,10 +256,8 @@ cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
     view.data = <const char*>cnp.PyArray_DATA(ids)
     view.n = cnp.PyArray_SIZE(ids)
     view.stride = cnp.PyArray_STRIDE(ids, 0) if cnp.PyArray_NDIM(ids) == 1 else cnp.PyArray_ITEMSIZE(ids)
-    view.load = _rows.loader(
-        cnp.PyArray_ITEMSIZE(ids), cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(ids)),
-        not PyArray_ISNOTSWAPPED(ids)
-    )
+    view.is_signed = cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(ids))
+    view.load = _rows.loader(cnp.PyArray_ITEMSIZE(ids), view.is_signed, not PyArray_ISNOTSWAPPED(ids))
     return ids
 
 
@@ -231,48 +267,190 @@ cdef struct Outside:
     uint64_t id
 
 
-cdef object _outside_error(Outside outside, cnp.ndarray ids, Py_ssize_t rows):
+cdef object _outside_error(Outside outside, cnp.ndarray ids, Py_ssize_t rows, bint has_policy):
     where = ", ".join(map(str, np.unravel_index(outside.position, (<object>ids).shape)))
     signed = cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(ids))
     row = int(<int64_t>outside.id) if signed else int(outside.id)
     valid = f"whose rows are 0 to {rows - 1}" if rows else "which has no rows"
     message = f"ids[{where or '()'}] = {row} is outside the table, {valid}"
-    if -rows <= row < 0:
-        message += (
-            f"; negative ids do not count from the end (for the row {row + rows} that Keras 3 would take, "
-            f"look up np.where(ids < 0, ids + np.int64({rows}), ids))"
-        )
+    if has_policy and -rows <= row < 0:
+        message += f'; out_of_range="wrap" takes row {row + rows} for it, as Keras 3 does'
+    elif has_policy and rows:
+        message += '; out_of_range can be "zeros", "clip", "wrap", "nan" or a row to take instead'
     return IndexError(message)
+
+
+# --- Ids outside the table ------------------------------------------------------------------------
+
+cdef object _policies = {"raise": FE_RAISE, "clip": FE_CLIP, "wrap": FE_WRAP, "zeros": FE_ROW, "nan": FE_ROW}
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class OutOfRange:
+    """What becomes of ids outside the table.
+
+    Parameters
+    ----------
+    policy : {"raise", "zeros", "clip", "wrap", "nan"}, int or OutOfRange
+        ``"raise"``: an IndexError. ``"zeros"`` and ``"nan"``: a row of these. ``"clip"``: the first row for
+        negative ids and the last for others; ``"wrap"``: row ``id % rows``; as the modes of `numpy.take`. An
+        int: this row.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
+    cdef:
+        readonly object spelling  # as in the parameters, without OutOfRange
+        int way
+        uint64_t row              # UINT64_MAX: none
+        bint is_nan
+
+    def __init__(self, policy):
+        if type(policy) is OutOfRange:
+            policy = (<OutOfRange>policy).spelling
+        self.row, self.is_nan = UINT64_MAX, False
+        if isinstance(policy, str):
+            if policy not in _policies:
+                raise _no_policy(ValueError, policy)
+            self.spelling, self.way, self.is_nan = str(policy), _policies[policy], policy == "nan"
+            return
+        if isinstance(policy, (bool, np.bool_)) or not hasattr(policy, "__index__"):
+            raise _no_policy(TypeError, policy)
+        row = index(policy)
+        if not 0 <= row < 2**63:
+            raise _no_policy(ValueError, policy)
+        self.spelling, self.way, self.row = row, FE_ROW, row
+
+    def check(self, Py_ssize_t rows, dtype):
+        """Raise ValueError if this cannot be said of a table of so many rows, returned in this dtype."""
+        # A table without rows has no such row either, which matters (and is said) when an id comes.
+        if self.way == FE_ROW and self.row != UINT64_MAX and rows and self.row >= <uint64_t>rows:
+            raise ValueError(f"out_of_range={self.row} must be a row of the table, whose rows are 0 to {rows - 1}")
+        if self.is_nan:
+            _nan_of(dtype)
+
+    def __eq__(self, other):
+        return type(other) is OutOfRange and self.spelling == (<OutOfRange>other).spelling
+
+    def __hash__(self):
+        return hash(self.spelling)
+
+    def __repr__(self):
+        return f"OutOfRange({self.spelling!r})"
+
+    def __reduce__(self):
+        return OutOfRange, (self.spelling,)
+
+
+cdef object _no_policy(error, policy):
+    return error(
+        'out_of_range must be "raise", "zeros", "clip", "wrap", "nan" or the number of a row, '
+        f"got {policy!r:.80}"
+    )
+
+
+cdef object _raise = "raise"
+cdef OutOfRange _RAISE = OutOfRange(_raise)
+
+
+cdef inline OutOfRange _policy_of(object policy):
+    if policy is _raise:
+        return _RAISE
+    return <OutOfRange>policy if type(policy) is OutOfRange else OutOfRange(policy)
+
+
+cdef dict _nans = {}
+
+
+cdef bytes _nan_of(dtype):
+    """The bytes of a NaN of this dtype."""
+    nan = _nans.get(dtype)
+    if nan is None:
+        dtype = np.dtype(dtype)
+        try:  # bfloat16 and its like are no kind of their own
+            number = np.full(1, np.nan, dtype) if dtype.kind in "fcV" else None
+            good = number is not None and bool(np.isnan(number[0]))
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise ValueError(f'out_of_range="nan" needs rows of floats, got rows of {dtype}')
+        nan = _nans[dtype] = number.tobytes()
+    return nan
+
+
+cdef fe_policy _for_table(OutOfRange policy, Py_ssize_t rows, bint is_signed) noexcept:
+    """A policy as the loops take it, for a table of so many rows and ids of this kind."""
+    cdef:
+        bint needs_row = policy.way != FE_ROW or policy.row != UINT64_MAX
+        fe_policy taken
+    taken.way, taken.is_signed = FE_RAISE if needs_row and rows == 0 else policy.way, is_signed
+    taken.row = policy.row if needs_row else rows
+    return taken
 
 
 # --- Lookup ---------------------------------------------------------------------------------------
 
-# The memory of a table as the loops take it.
-cdef struct Rows:
-    const char* data
-    Py_ssize_t rows
-    Py_ssize_t row_bytes      # of a stored row
-    Py_ssize_t out_row_bytes  # of a returned row
-    Py_ssize_t ahead          # rows fetched ahead of the one being copied
-    fe_take take
-
-
 cdef struct Lookup:
     Ids ids
-    Rows table
+    fe_table table
     char* out
     Py_ssize_t start   # the ids to look up now:
     Py_ssize_t stop    # start <= i < stop
     Outside* outside   # one for each part
+    fe_policy policy
+    const char* nan    # what rows of no id are filled with: this number, or (NULL) zeros
+    Py_ssize_t nan_bytes
+
+
+cdef inline bint _fills(Lookup* job) noexcept nogil:
+    """Whether ids outside the table have no row."""
+    return job.policy.way == FE_ROW and job.policy.row == <uint64_t>job.table.rows
+
+
+cdef void _fill(Lookup* job, char* out, Py_ssize_t nbytes) noexcept nogil:
+    """Fill so many bytes of whole rows as those of ids that have no row."""
+    cdef Py_ssize_t done = min(job.nan_bytes, nbytes), step
+    if job.nan is NULL:
+        memset(out, 0, nbytes)
+        return
+    memcpy(out, job.nan, done)
+    while done < nbytes:  # twice as many each time, up to what is still in the first-level cache
+        step = min(min(done, BLOCK * job.nan_bytes), nbytes - done)
+        memcpy(out + done, out, step)
+        done += step
+
+
+cdef void _take_or_fill(
+    Lookup* job, char* out, const uint64_t* block, Py_ssize_t n, Py_ssize_t known
+) noexcept nogil:
+    """As ``job.table.take``, in runs of ids that have a row and of ids that have none."""
+    cdef:
+        fe_table* table = &job.table
+        uint64_t none = table.rows
+        Py_ssize_t i = 0, start
+    while i < n:
+        start = i
+        if block[i] == none:
+            while i < n and block[i] == none:
+                i += 1
+            _fill(job, out + start * table.out_row_bytes, (i - start) * table.out_row_bytes)
+        else:
+            while i < n and block[i] != none:
+                i += 1
+            table.take(out + start * table.out_row_bytes, table, block + start, i - start, known - start)
 
 
 cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef:
         Lookup* job = <Lookup*>state
-        Rows* table = &job.table
+        fe_table* table = &job.table
         Py_ssize_t i = job.start + fe_share(job.stop - job.start, part, parts)
         Py_ssize_t stop = job.start + fe_share(job.stop - job.start, part + 1, parts)
         Py_ssize_t known = 0, new, n, bad
+        bint fills = _fills(job)
         # The ids whose rows are copied next, and those whose rows are fetched meanwhile.
         uint64_t block[BLOCK + MOST_AHEAD]
     job.outside[part].position = -1
@@ -281,16 +459,19 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
         job.ids.load(job.ids.data + (i + known) * job.ids.stride, job.ids.stride, new, block + known)
         bad = _rows.first_outside(block + known, new, table.rows)
         if bad < new:
-            job.outside[part].position = i + known + bad
-            job.outside[part].id = block[known + bad]
-            return
+            if job.policy.way == FE_RAISE:
+                job.outside[part].position = i + known + bad
+                job.outside[part].id = block[known + bad]
+                return
+            fe_resolve(&job.policy, block + known + bad, new - bad, table.rows)
         if known == 0:  # the first block; later ones find their rows fetched
-            _rows.fetch(table.data, table.row_bytes, block, min(table.ahead, new))
+            _rows.fetch(table, block, min(table.ahead, new))
         known += new
         n = min(<Py_ssize_t>BLOCK, known)
-        table.take(
-            job.out + i * table.out_row_bytes, table.data, table.row_bytes, block, n, known, table.ahead
-        )
+        if fills:
+            _take_or_fill(job, job.out + i * table.out_row_bytes, block, n, known)
+        else:
+            table.take(job.out + i * table.out_row_bytes, table, block, n, known)
         i += n
         known -= n
         memmove(block, block + n, known * sizeof(uint64_t))
@@ -315,8 +496,7 @@ cdef void _take_for_a_while(Lookup* job, Team team, Py_ssize_t step, Outside* fi
 
 # A run of columns of one row, on its way.
 cdef struct Piece:
-    fe_take take
-    const char* row
+    fe_table table     # of which it is the only row
     char* out
     Py_ssize_t lines   # of cache, as they are stored
     Py_ssize_t widths  # out bytes for each stored byte
@@ -327,16 +507,18 @@ cdef void _take_columns(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
         Piece* piece = <Piece*>state
         Py_ssize_t start = FE_LINE * fe_share(piece.lines, part, parts)
         Py_ssize_t nbytes = FE_LINE * fe_share(piece.lines, part + 1, parts) - start
+        fe_table columns = piece.table
         uint64_t first = 0
     if nbytes:
-        piece.take(piece.out + piece.widths * start, piece.row + start, nbytes, &first, 1, 1, 0)
+        columns.data += start
+        columns.row_bytes = nbytes
+        columns.take(piece.out + piece.widths * start, &columns, &first, 1, 1)
 
 
 cdef Outside _take_wide(Lookup* job) except *:
     """As `_take`, for rows of which one takes long: in runs of columns."""
     cdef:
-        Rows* table = &job.table
-        fe_take take = table.take if table.take == _rows.widen_bfloat16 else _rows.copy
+        fe_table* table = &job.table
         Piece piece
         Team team = team_for(2 * STEP_BYTES, STEP_BYTES // FE_LINE)
         Py_ssize_t i, start, rest = table.row_bytes % FE_LINE
@@ -344,38 +526,47 @@ cdef Outside _take_wide(Lookup* job) except *:
         uint64_t first = 0
         Outside outside
     outside.position = -1
-    piece.take, piece.widths = take, table.out_row_bytes // table.row_bytes
+    piece.table, piece.widths = table[0], table.out_row_bytes // table.row_bytes
+    piece.table.ahead = 0
+    if table.take == table.stream:  # of which each piece would wait for its stores
+        piece.table.take = _rows.copy
     for i in range(job.ids.n):
         job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, 1, &id)
         if _rows.first_outside(&id, 1, table.rows) < 1:
-            outside.position, outside.id = i, id
-            return outside
-        piece.row, piece.out = table.data + id * table.row_bytes, job.out + i * table.out_row_bytes
+            if job.policy.way == FE_RAISE:
+                outside.position, outside.id = i, id
+                return outside
+            fe_resolve(&job.policy, &id, 1, table.rows)
+            if id == <uint64_t>table.rows:
+                with nogil:
+                    _fill(job, job.out + i * table.out_row_bytes, table.out_row_bytes)
+                PyErr_CheckSignals()
+                continue
+        piece.table.data, piece.out = table.data + id * table.row_bytes, job.out + i * table.out_row_bytes
         for start in range(0, table.row_bytes - rest, STEP_BYTES):
             piece.lines = min(<Py_ssize_t>STEP_BYTES, table.row_bytes - rest - start) // FE_LINE
             with nogil:
                 run(_take_columns, &piece, team)
-            piece.row += STEP_BYTES
+            piece.table.data += STEP_BYTES
             piece.out += piece.widths * STEP_BYTES
             PyErr_CheckSignals()
         start = table.row_bytes - rest
         if rest:
-            take(
-                job.out + i * table.out_row_bytes + piece.widths * start,
-                table.data + id * table.row_bytes + start, rest, &first, 1, 1, 0,
-            )
+            piece.table.data, piece.table.row_bytes = table.data + id * table.row_bytes + start, rest
+            out = job.out + i * table.out_row_bytes + piece.widths * start
+            piece.table.take(out, &piece.table, &first, 1, 1)
     return outside
 
 
 cdef Outside _take(Lookup* job) except *:
     """Do the whole lookup; return the first id outside the table."""
     cdef:
-        # No overflow: the output is there, and rows are at most twice as wide in it as in the table.
+        # No overflow: the output is there, and rows are at least as wide in it as in the table.
         Py_ssize_t n = job.ids.n, nbytes = n * (job.table.row_bytes + job.table.out_row_bytes), step
         Team team
         bint keeps_gil
         Outside first
-    if job.table.row_bytes > WIDE_BYTES:
+    if job.table.row_bytes > WIDE_BYTES and job.table.codes is NULL:
         return _take_wide(job)
     team = team_for(nbytes, n)
     first.position = -1
@@ -433,10 +624,10 @@ cdef Py_ssize_t _rows_ahead(Py_ssize_t row_bytes, Py_ssize_t table_bytes) noexce
     return min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, MEMORY_AHEAD_BYTES // row_bytes))
 
 
-cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
+cdef fe_table _rows_of(cnp.ndarray array, bint widen) except *:
     """An array's memory as a table's, if it can be one."""
     cdef:
-        Rows table
+        fe_table table
         Py_ssize_t dim = 1
         int axis
     if array.dtype.hasobject:
@@ -457,29 +648,41 @@ cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
     table.rows = cnp.PyArray_DIM(array, 0)
     table.row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
     table.out_row_bytes = dim * sizeof(float) if widen else table.row_bytes
-    table.take = _rows.widen_bfloat16 if widen else _rows.copy
     table.ahead = _rows_ahead(table.row_bytes, PyArray_NBYTES(array))
+    table.codes = NULL
+    table.take = _rows.widen_bfloat16 if widen else _rows.copy
+    table.stream = NULL if widen else _rows.stream
     return table
 
 
 cdef cnp.ndarray _look_up(
-    Rows table, cnp.ndarray array, cnp.dtype row_dtype, Ids view, cnp.ndarray ids, cnp.ndarray out
+    fe_table table, cnp.ndarray array, cnp.dtype row_dtype, Ids view, cnp.ndarray ids, cnp.ndarray out,
+    OutOfRange policy
 ):
-    """The rows of ``table``, whose memory is that of ``array``, at ``ids``, which ``view`` shows."""
+    """The rows of ``table``, which are together of the shape of ``array``, at ``ids``, which ``view`` shows."""
     cdef:
         Lookup job
         Outside outside
+        bytes nan
+    job.policy.way = policy.way
+    if policy.way != FE_RAISE:
+        policy.check(table.rows, row_dtype)
+        job.policy = _for_table(policy, table.rows, view.is_signed)
+        job.nan = NULL
+        if policy.is_nan:
+            nan = _nan_of(row_dtype)
+            job.nan, job.nan_bytes = nan, len(nan)
     if out is None:
         out = _new_output(array, row_dtype, ids)
     else:
-        _check_out(array, row_dtype, ids, out)
+        _check_out(&table, array, row_dtype, ids, out)
     job.table, job.ids, job.out = table, view, <char*>cnp.PyArray_DATA(out)
-    if PyArray_NBYTES(out) >= STREAM_BYTES and table.take == _rows.copy:
-        if table.row_bytes % 16 == 0 and <size_t>job.out % 16 == 0:
-            job.table.take = _rows.stream
+    if PyArray_NBYTES(out) >= STREAM_BYTES and table.stream is not NULL:
+        if table.out_row_bytes % 16 == 0 and <size_t>job.out % 16 == 0:
+            job.table.take = table.stream
     outside = _take(&job)
     if outside.position >= 0:
-        raise _outside_error(outside, ids, table.rows)
+        raise _outside_error(outside, ids, table.rows, True)
     return out
 
 
@@ -520,10 +723,24 @@ cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexce
     return True
 
 
-cdef _check_out(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out):
+cdef bint _lies_in(fe_table* table, const char* start, const char* end) noexcept:
+    """Whether any of a table's memory is in [start, end)."""
+    cdef:
+        const fe_codes* codes = table.codes
+        const char* zero
+    if _overlap(table.data, table.data + table.rows * table.row_bytes, start, end):
+        return True
+    if codes is NULL:
+        return False
+    if _overlap(codes.scale, codes.scale + table.rows * <Py_ssize_t>codes.scale_bytes, start, end):
+        return True
+    zero = <const char*>codes.zero
+    return zero is not NULL and _overlap(zero, zero + table.rows * <Py_ssize_t>codes.groups, start, end)
+
+
+cdef _check_out(fe_table* table, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out):
     # All of this by NumPy's C API: a subclass may say anything of itself in Python.
     cdef:
-        const char* data = <const char*>cnp.PyArray_DATA(array)
         const char* start = <const char*>cnp.PyArray_DATA(out)
         const char* end = start + PyArray_NBYTES(out)
         bint contiguous = PyArray_IS_C_CONTIGUOUS(out)
@@ -541,7 +758,7 @@ cdef _check_out(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.nda
         )
     if start == end:
         return
-    if _overlap(data, data + PyArray_NBYTES(array), start, end):
+    if _lies_in(table, start, end):
         raise ValueError("out must not overlap the table")
     if _may_share_memory(ids, start, end):
         raise ValueError("out must not overlap the ids")
@@ -554,7 +771,7 @@ cdef _check_arrays(ids, out):
         raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
 
 
-def gather(array, ids, out=None):
+def gather(array, ids, out=None, out_of_range=_raise):
     """Rows of an ndarray at ``ids``: as `Table.gather`, without making a table."""
     cdef:
         Ids view
@@ -563,7 +780,9 @@ def gather(array, ids, out=None):
     if not isinstance(array, np.ndarray):
         raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
     opened = _open_ids(ids, &view)
-    return _look_up(_rows_of(array, False), array, array.dtype, view, opened, out)
+    return _look_up(
+        _rows_of(array, False), array, array.dtype, view, opened, out, _policy_of(out_of_range)
+    )
 
 
 @cython.auto_pickle(False)
@@ -591,7 +810,7 @@ cdef class Table:
         cnp.ndarray held                    # the rows as they are stored, in an array that nobody else has
         readonly cnp.dtype row_dtype        # of the rows that a lookup returns
         const unsigned char[:, ::1] stored  # (rows, row_bytes): acquired once, keeps the memory exported
-        Rows table                          # the same for the loops
+        fe_table table                          # the same for the loops
         bint widen
         bint writable
 
@@ -610,7 +829,7 @@ cdef class Table:
             # A plain array of our own: one that others hold can be given another shape at any time, and a
             # subclass may say anything of itself.
             cnp.ndarray held = np.ndarray.view(array, np.ndarray), _old_held = self.held
-            Rows table = _rows_of(held, widen)
+            fe_table table = _rows_of(held, widen)
             const unsigned char[:, ::1] stored, _old_stored = self.stored
             cnp.dtype row_dtype = np.dtype(np.float32) if widen else held.dtype
         flat = (<object>held).reshape(-1).view(np.uint8) if table.row_bytes else np.empty(0, np.uint8)
@@ -650,7 +869,7 @@ cdef class Table:
             )
         self._open(array, self.widen, self.writable)
 
-    def gather(self, ids, out=None):
+    def gather(self, ids, out=None, out_of_range=_raise):
         """Rows at ``ids``.
 
         Parameters
@@ -658,6 +877,8 @@ cdef class Table:
         ids : ndarray of integers or bool, any shape, stride and byte order
         out : ndarray of shape (*ids.shape, *row shape) and dtype ``row_dtype``, optional
             C-contiguous, aligned, writable and apart from table and ids.
+        out_of_range : {"raise", "zeros", "clip", "wrap", "nan"}, int or OutOfRange, default "raise"
+            What becomes of ids outside the table: see `OutOfRange`.
 
         Returns
         -------
@@ -672,17 +893,17 @@ cdef class Table:
             Naming the first id outside the table; the content of ``out`` is then not specified.
         """
         _check_arrays(ids, out)
-        return self.lookup(ids, out)
+        return self.lookup(ids, out, _policy_of(out_of_range))
 
-    cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out):
+    cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
         cdef:
             Ids view
             # May let other threads run, which may do anything to ids: first, and ids are not looked at again.
             cnp.ndarray opened = _open_ids(ids, &view)
             # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
-            Rows table = self.table
+            fe_table table = self.table
             cnp.ndarray array = self.held
-        return _look_up(table, array, self.row_dtype, view, opened, out)
+        return _look_up(table, array, self.row_dtype, view, opened, out, policy)
 
     def accumulate(self, ids, values):
         """Add ``values[i]`` to the row ``ids[i]``, in place.
@@ -707,6 +928,169 @@ cdef class Table:
             raise _addition_error(array, ids, values)
 
 
+# --- Rows of codes --------------------------------------------------------------------------------
+
+cdef cnp.ndarray _plain(array, str what, tuple shape, int typenum, int ndim):
+    """A view of our own of an array that has this type, so many axes, and a shape that begins so."""
+    cdef cnp.ndarray held
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{what} must be an ndarray, got {type(array).__name__}")
+    held = np.ndarray.view(array, np.ndarray)
+    dtype = cnp.PyArray_DescrFromType(typenum)
+    if cnp.PyArray_TYPE(held) != typenum or not PyArray_ISNOTSWAPPED(held):
+        raise TypeError(f"{what} must have dtype {dtype}, got {held.dtype}")
+    if cnp.PyArray_NDIM(held) != ndim or (<object>held).shape[:len(shape)] != shape:
+        expected = ", ".join(map(str, [*shape, "groups"][:ndim]))
+        raise ValueError(f"{what} must have shape ({expected}), got {(<object>held).shape}")
+    if not (PyArray_IS_C_CONTIGUOUS(held) and PyArray_ISALIGNED(held)):
+        raise ValueError(
+            f"{what} must be C-contiguous and aligned, got strides {(<object>held).strides}; "
+            f"np.ascontiguousarray({what}) makes such a copy, once"
+        )
+    return held
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Codes:
+    """What the rows of a `CodeTable` are, and the arrays that hold it. Never changed."""
+    cdef:
+        fe_codes how
+        cnp.ndarray runs
+        const unsigned char[::1] scale  # these are acquired once, and keep the memory exported
+        const unsigned char[::1] zero
+
+
+cdef cnp.ndarray _bytes(cnp.ndarray array):
+    return (<object>array).reshape(-1).view(np.uint8)
+
+
+cdef cnp.ndarray _runs(group_of, Py_ssize_t columns, Py_ssize_t groups):
+    """Runs of columns of the same group, as the kernels take them."""
+    group_of = np.array(group_of, np.intp)
+    if group_of.shape != (columns,):
+        raise ValueError(f"there must be a group for each of {columns} columns, got shape {group_of.shape}")
+    if columns and not (0 <= group_of.min() and group_of.max() < groups):
+        raise ValueError(f"groups must be in [0, {groups}), got {group_of.min()} to {group_of.max()}")
+    last = np.flatnonzero(np.diff(group_of, append=groups))
+    return np.stack([last + 1, group_of[last]], axis=1).astype(np.uintp)
+
+
+cdef int _choose_kernels(fe_table* table, cnp.dtype row_dtype) except -1:
+    """Those for rows of codes that come as this dtype."""
+    if row_dtype == np.float32:
+        table.take, table.stream = _rows.float32_codes, _rows.stream_float32_codes
+    elif row_dtype == np.float64:
+        table.take, table.stream = _rows.float64_codes, _rows.stream_float64_codes
+    elif row_dtype == np.float16:
+        table.take, table.stream = _rows.float16_codes, _rows.stream_float16_codes
+    elif row_dtype.name == "bfloat16":
+        table.take, table.stream = _rows.bfloat16_codes, _rows.stream_bfloat16_codes
+    else:
+        raise TypeError(f"rows of codes can come as floats, not as {row_dtype}")
+
+
+cdef class CodeTable(Table):
+    """Rows of int8 or int4 codes, looked up as floats.
+
+    Parameters
+    ----------
+    codes : ndarray of int8, shape (rows, columns), C-contiguous
+        Or ``(rows, (columns + 1) // 2)``: two int4 codes a byte, the lower half first. Not copied, as the others.
+    scale : ndarray of float32, shape (rows, groups), C-contiguous
+        Of float64 for rows of float64.
+    zero : ndarray of int8, shape (rows, groups), C-contiguous, optional
+        The code of 0. Without it a number is code / scale, with it (code - zero) * scale.
+    columns : int
+    is_packed : bool
+        Whether there are two codes a byte.
+    group_of : ndarray of integers, shape (columns,), optional
+        Which scale belongs to each column. Default: the first of one.
+    row_dtype : dtype
+        float32, float64, float16 or that of ml_dtypes's bfloat16.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays do not fit together.
+    """
+    cdef Codes codes  # None until it is opened: then there are no rows
+
+    def __init__(self, codes, scale, zero, *, Py_ssize_t columns, bint is_packed, row_dtype, group_of=None):
+        self._open_codes(codes, scale, zero, columns, is_packed, row_dtype, group_of)
+
+    @cython.initializedcheck(False)
+    cdef _open_codes(
+        self, codes, scale, zero, Py_ssize_t columns, bint is_packed, cnp.dtype row_dtype, group_of
+    ):
+        cdef:
+            Codes made = Codes.__new__(Codes), _old_codes = self.codes
+            cnp.ndarray held, scales, zeros, runs, shape_of_rows, _old_held = self.held
+            const unsigned char[:, ::1] stored, _old_stored = self.stored
+            fe_table table
+            bint wide = row_dtype == np.float64
+            Py_ssize_t groups, row_bytes
+        if columns < 0:
+            raise ValueError(f"columns cannot be negative, got {columns}")
+        rows = np.shape(codes)[:1]
+        held = _plain(
+            codes, "codes", (*rows, (columns + 1) // 2 if is_packed else columns), cnp.NPY_INT8, 2
+        )
+        scales = _plain(scale, "scale", rows, cnp.NPY_DOUBLE if wide else cnp.NPY_FLOAT, 2)
+        groups = cnp.PyArray_DIM(scales, 1)
+        runs = _runs(np.zeros(columns, np.intp) if group_of is None else group_of, columns, groups)
+        made.scale, made.runs = _bytes(scales), runs
+        made.how.columns, made.how.is_packed = columns, is_packed
+        made.how.groups, made.how.scale_bytes = groups, groups * cnp.PyArray_ITEMSIZE(scales)
+        made.how.scale, made.how.zero = <const char*>cnp.PyArray_DATA(scales), NULL
+        if zero is not None:
+            zeros = _plain(zero, "zero", (*rows, groups), cnp.NPY_INT8, 2)
+            made.zero = _bytes(zeros)
+            made.how.zero = <const int8_t*>cnp.PyArray_DATA(zeros)
+        made.how.runs = <const fe_run*>cnp.PyArray_DATA(runs)
+        table = _rows_of(held, False)
+        row_bytes = table.row_bytes + <Py_ssize_t>made.how.scale_bytes + (groups if zero is not None else 0)
+        table.ahead = _rows_ahead(row_bytes, row_bytes * table.rows)
+        table.codes = &made.how
+        table.out_row_bytes = columns * row_dtype.itemsize
+        _choose_kernels(&table, row_dtype)
+        # Of the shape and dtype that rows are looked up in, and without memory of its own.
+        shape_of_rows = np.broadcast_to(np.zeros((), row_dtype), (*rows, columns))
+        flat = _bytes(held) if table.row_bytes else np.empty(0, np.uint8)
+        stored = flat.reshape(table.rows, table.row_bytes)
+        # As in _open: nothing can fail or let go of the GIL from here to the end.
+        if table.rows and table.row_bytes:
+            table.data = <const char*>&stored[0, 0]
+        self.stored, self.held, self.row_dtype, self.codes = stored, shape_of_rows, row_dtype, made
+        self.table, self.widen, self.writable = table, False, False
+
+    @property
+    def array(self):
+        """The rows as they are stored: a view of their codes."""
+        return np.asarray(self.stored).view(np.int8)
+
+    cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
+        cdef:
+            Ids view
+            cnp.ndarray opened = _open_ids(ids, &view)
+            fe_table table = self.table
+            cnp.ndarray array = self.held
+            # Keep the memory until the lookup is done, as the array of a plain table does.
+            Codes _codes = self.codes
+        return _look_up(table, array, self.row_dtype, view, opened, out, policy)
+
+    def accumulate(self, ids, values):
+        """Always a TypeError."""
+        raise _no_addition(self)
+
+
+cdef object _no_addition(CodeTable table):
+    return TypeError(
+        f"nothing can be added in place to rows that are stored as codes: {table!r}. dequantized() gives an "
+        "array of floats that can be added to and quantised again"
+    )
+
+
 # --- Addition -------------------------------------------------------------------------------------
 
 cdef bint _addable(values):
@@ -719,7 +1103,7 @@ cdef bint _addable(values):
     return PyArray_IS_C_CONTIGUOUS(values) and PyArray_ISALIGNED(values)
 
 
-cdef bint _add_as_is(Rows table, cnp.ndarray array, bint writable, ids, values) except -1:
+cdef bint _add_as_is(fe_table table, cnp.ndarray array, bint writable, ids, values) except -1:
     """Add to the rows of ``array``, if ids and values are arrays that need no converting: was it done?"""
     cdef:
         Ids view
@@ -766,12 +1150,16 @@ def add_as_is(table, ids, values):
 
     Raises
     ------
+    TypeError
+        If the table cannot be added to, whatever the other arguments are.
     ValueError, IndexError
         Before anything is written.
     """
     cdef:
         cnp.ndarray array
         Table held
+    if isinstance(table, CodeTable):
+        raise _no_addition(table)
     if not (PyArray_CheckExact(ids) and PyArray_CheckExact(values)) or not _are_integers(ids):
         return False
     if isinstance(table, Table):
@@ -885,7 +1273,7 @@ cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
     finally:
         free(memory)
     if outside.position >= 0:
-        raise _outside_error(outside, ids, job.table_rows)
+        raise _outside_error(outside, ids, job.table_rows, False)
     return 0
 
 
@@ -896,19 +1284,21 @@ cdef Py_ssize_t _sort_rows(fe_additions* job, Team team, int key_bits) noexcept 
         fe_place(job, team.parts)
         run(fe_order_part, job, team)
         fe_next_pass(job)
+    fe_leave_out(job)
     run(fe_begin_part, job, team)
     return fe_number_rows(job, team.parts)
 
 
-def sum_rows(ids, values, Py_ssize_t rows):
+def sum_rows(ids, values, Py_ssize_t rows, out_of_range=_raise):
     """The rows that ``ids`` name, once each and sorted, and the sum of the values that belong to each.
 
     Parameters
     ----------
     ids : ndarray of integers or bool, any shape, stride and byte order
-        Each in ``[0, rows)``.
     values : ndarray of float32 or float64, shape (*ids.shape, ...), C-contiguous
     rows : int
+    out_of_range : {"raise", "zeros", "clip", "wrap", "nan"}, int or OutOfRange, default "raise"
+        Which row a value belongs to whose id is not in ``[0, rows)``; to none with "zeros" and "nan".
 
     Returns
     -------
@@ -928,6 +1318,7 @@ def sum_rows(ids, values, Py_ssize_t rows):
         fe_additions job
         Outside outside
         Team team
+        OutOfRange policy = _policy_of(out_of_range)
         Py_ssize_t unique = 0, counts
         int ids_ndim, row_ndim, axis, key_bits, digit, passes
         cnp.npy_intp dims[MAX_DIMS + 1]
@@ -944,7 +1335,9 @@ def sum_rows(ids, values, Py_ssize_t rows):
     if not isinstance(ids, np.ndarray) or not _addable(values) or not _begins_with(values, opened):
         row_shape = values.shape[getattr(ids, "ndim", 0):]
         raise _addition_error(np.empty((0, *row_shape), values.dtype), ids, values)
+    policy.check(rows, values.dtype)
     _open_addition(&job, &view, values, rows)
+    job.policy = _for_table(policy, rows, view.is_signed)
     ids_ndim, dtype = cnp.PyArray_NDIM(opened), values.dtype
     row_ndim = cnp.PyArray_NDIM(values) - ids_ndim
     for axis in range(row_ndim):
@@ -952,7 +1345,7 @@ def sum_rows(ids, values, Py_ssize_t rows):
     job.add = _rows.sum_float32 if job.itemsize == 4 else _rows.sum_float64
     job.ahead = _rows_ahead(job.row_bytes, job.n * <Py_ssize_t>job.row_bytes)
     job.threads = team.threads
-    key_bits = max(1, _bits(rows - 1))
+    key_bits = max(1, _bits(rows if job.policy.way == FE_ROW else rows - 1))
     digit = LARGE_DIGIT if view.n >= LARGE_SORT else SMALL_DIGIT
     passes = (key_bits + digit - 1) // digit
     job.bits = (key_bits + passes - 1) // passes
@@ -972,7 +1365,7 @@ def sum_rows(ids, values, Py_ssize_t rows):
             if outside.position < 0 and view.n:
                 unique = _sort_rows(&job, team, key_bits)
         if outside.position >= 0:
-            raise _outside_error(outside, opened, rows)
+            raise _outside_error(outside, opened, rows, True)
         dims[0] = unique
         indices = new_output(_int64, 1, dims)
         sums = new_output(dtype, 1 + row_ndim, dims)
@@ -1019,6 +1412,7 @@ cdef class TableCall:
     """
     cdef:
         readonly Table _table      # which answers alone, or None
+        OutOfRange _policy         # of its answers
         readonly object _recorded  # a threading.local: in `calls` what each thread's backward will need
         readonly size_t _changes   # how often the answer was called into question
         bint _records              # whether what a recorded call needs is a copy of its ids
@@ -1026,20 +1420,23 @@ cdef class TableCall:
 
     def __cinit__(self, *_, **__):
         self._recorded = local()
+        self._policy = _RAISE
 
     def _reconsider(self):
         """Something changed: let no table answer alone until `_answer_with` names one."""
         self._table = None
         self._changes += 1
 
-    def _answer_with(self, Table table, size_t changes, bint records=False):
+    def _answer_with(self, Table table, size_t changes, bint records=False, out_of_range=_raise):
         """Let ``table`` (or none) answer alone, unless something changed since ``_changes`` was read.
 
         ``records`` says that a call with ``training=True`` is answered by the table, too, and remembered by a
-        copy of its ids.
+        copy of its ids together with ``out_of_range``, the policy of its answers.
         """
+        cdef OutOfRange policy = _policy_of(out_of_range)
         if changes == self._changes:
-            self._table, self._records = table, records
+            self._policy, self._records = policy, records
+            self._table = table
 
     def __call__(self, *args, training=_NOT_SAID, **kwargs):  # named, because that is quicker than in kwargs
         cdef:
@@ -1056,13 +1453,14 @@ cdef class TableCall:
             return self._call(*args, **kwargs)
         if recorded:
             return self._record(table, _copy_of(ids))
-        return table.lookup(ids, None)
+        return table.lookup(ids, None, self._policy)
 
     cdef _record(self, Table table, cnp.ndarray ids):
         """The rows at ``ids``, which are nobody else's to change, and a note of them for `backward`."""
         cdef:
-            object outputs = table.lookup(ids, None)
-            tuple entry = (ids, table)  # the shape of the rows follows from both, in time
+            OutOfRange policy = self._policy
+            object outputs = table.lookup(ids, None, policy)
+            tuple entry = ((ids, policy), table)  # the shape of the rows follows from ids and table, in time
             Records last = self._last
             uint64_t thread = PyThreadState_GetID(PyThreadState_Get())  # is never given twice
         if last is None or last.thread != thread:  # a look into a threading.local costs 50 ns

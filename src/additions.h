@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "outside.h"
 #include "rows.h"
 
 typedef struct {
@@ -37,6 +38,7 @@ typedef struct {
     fe_check first_outside;
     ptrdiff_t n;
     uint64_t table_rows;
+    fe_policy policy;
     uint64_t *rows;
     ptrdiff_t *outside; /* for each part: the position of its first id outside the table, or n */
     /* What is added to what. */
@@ -120,8 +122,11 @@ static void fe_copy_part(void *state, ptrdiff_t part, ptrdiff_t parts)
         a->load(a->ids + i * a->id_stride, a->id_stride, n, rows);
         ptrdiff_t first = a->first_outside(rows, n, a->table_rows);
         if (first < n) {
-            a->outside[part] = i + first;
-            return;
+            if (a->policy.way == FE_RAISE) {
+                a->outside[part] = i + first;
+                return;
+            }
+            fe_resolve(&a->policy, rows + first, n - first, a->table_rows);
         }
         if (counts)
             for (ptrdiff_t j = 0; j < n; ++j)
@@ -304,6 +309,13 @@ static ptrdiff_t fe_end_of_row(const fe_additions *a, ptrdiff_t i, ptrdiff_t ste
         if (inside + stride <= room && a->order[i + step * (inside + stride)].row == a->order[i].row)
             inside += stride;
     return i + step * inside;
+}
+
+/* Leave out the entries whose ids have no row (outside.h): they come last. */
+static void fe_leave_out(fe_additions *a)
+{
+    if (a->n && a->order[a->n - 1].row == a->table_rows)
+        a->n = fe_end_of_row(a, a->n - 1, -1);
 }
 
 /* Which part i is in. */

@@ -40,16 +40,30 @@ def tables(draw, dtypes=tuple(VALUE_DTYPES), max_rows=20, max_dim=70):
 
 
 @st.composite
-def ids_below(draw, rows, max_side=9, max_dims=3):
-    """Ids of any dtype, rank, stride, byte order and writability, each below ``rows``."""
+def ids_below(draw, rows, max_side=9, max_dims=3, beyond=False):
+    """Ids of any dtype, rank, stride, byte order and writability, each below ``rows``; or some ``beyond``."""
     dtype = np.dtype(draw(st.sampled_from(ID_DTYPES)))
     shape = draw(hnp.array_shapes(min_dims=0, max_dims=max_dims, min_side=0, max_side=max_side))
-    largest = 1 if dtype.kind == "b" else np.iinfo(dtype).max
-    ids = draw(
-        hnp.arrays(
-            dtype, shape, elements=st.integers(0, min(rows - 1, largest)).map(dtype.newbyteorder("=").type)
-        )
-    )
+    least, largest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    numbers = st.integers(0, max(0, min(rows - 1, largest)))
+    if beyond:
+        edges = {
+            -(2**63),
+            -rows - 1,
+            -rows,
+            -1,
+            rows - 1,
+            rows,
+            2**31,
+            2**32 + 1,
+            2**63 - 1,
+            2**63,
+            2**64 - 1,
+        }
+        edges |= {least, largest}
+        at_edges = st.sampled_from(sorted(edge for edge in edges if least <= edge <= largest))
+        numbers = st.one_of(numbers, at_edges, st.integers(least, largest))
+    ids = draw(hnp.arrays(dtype, shape, elements=numbers.map(dtype.newbyteorder("=").type)))
     step = draw(st.sampled_from([1, 2, -1]))
     if ids.ndim:
         ids = ids[..., ::step]

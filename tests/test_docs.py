@@ -65,7 +65,8 @@ def test_every_public_name_is_on_a_page():
     assert set(undocumented(without)) == {"fastembed.recording", "fastembed.ops.one_hot"}
 
 
-LAYERS = [name for name in layers.__all__ if issubclass(getattr(layers, name), layers.Layer)]
+CLASSES = {name: cls for name, cls in vars(layers).items() if isinstance(cls, type)}
+LAYERS = [name for name in layers.__all__ if issubclass(CLASSES.get(name, object), layers.Layer)]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -115,13 +116,13 @@ def test_every_difference_is_pinned_by_a_test_that_is_there():
     for what, *_, pinned in rows_of(ROOT / "docs" / "differences.md"):
         names = [before] if pinned == "same" else re.findall(r"`([^`]+)`", pinned)
         assert names, f"{what}: no test is named"
+        file = "test_against_keras.py"
         for name in names:
-            file, *parts = name.removeprefix("tests/").split("::")
-            if not parts:
-                file, parts = "test_against_keras.py", [name]
-            for part in parts:
+            *named, test = name.removeprefix("tests/").split("::")
+            file, *classes = named or [file]  # a name alone is in the file before it
+            for part in (*classes, test):
                 assert re.search(rf"^\s*(def|class) {part}\b", files[file], re.M), f"{what}: no {name}"
-        before = names[-1]
+        before = f"{file}::{test}"
 
 
 # --- What runs ------------------------------------------------------------------------------------

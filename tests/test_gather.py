@@ -123,77 +123,11 @@ def test_the_first_of_several_is_named_whichever_thread_finds_it():
             ops.gather(np.zeros((4, 8), "f4"), ids)
 
 
-def test_says_what_keras_would_have_taken_for_a_negative_id():
-    with pytest.raises(
-        IndexError,
-        match=r"row 3 that Keras 3 would take, look up np.where\(ids < 0, ids \+ np.int64\(4\), ids\)",
-    ):
-        ops.gather(np.zeros((4, 8)), -1)
-    with pytest.raises(IndexError, match=r"^ids\[\(\)\] = -5 is outside the table, whose rows are 0 to 3$"):
-        ops.gather(np.zeros((4, 8)), -5)
-
-
 def test_an_empty_table_has_no_rows_to_look_up():
     assert ops.gather(np.zeros((0, 8)), []).shape == (0, 8)
     with pytest.raises(IndexError, match=r"^ids\[0\] = 0 is outside the table, which has no rows$"):
         ops.gather(np.zeros((0, 8)), [0])
     assert ops.gather(np.zeros((3, 0)), [2, 1]).shape == (2, 0)
-
-
-# --- What may be an id ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "ids",
-    [
-        [1, 2], (1, 2), range(1, 3), [np.int64(1), np.uint8(2)], [1.0, 2.0], [True, 2],
-        memoryview(b"\x01\x02"),
-        np.array([1.0, 2.0], np.float16), np.array([1, 2], np.longdouble),
-        np.array([1, 2]).view(np.recarray),
-    ],
-    ids=repr,
-)  # fmt: skip
-def test_takes_what_means_integers(ids):
-    np.testing.assert_array_equal(ops.gather(np.eye(3), ids), np.eye(3)[[1, 2]])
-
-
-@pytest.mark.parametrize("ids", [[], np.zeros((0, 5)), np.zeros((2, 0), int)], ids=repr)
-def test_no_ids_no_rows(ids):
-    assert ops.gather(np.eye(3), ids).shape == (*np.shape(ids), 3)
-
-
-@pytest.mark.parametrize("id", [2, np.int8(2), np.array(2), 2.0, np.float32(2), np.array(2, ">u2")], ids=repr)
-def test_one_id_gives_one_row(id):
-    np.testing.assert_array_equal(ops.gather(np.eye(3), id), np.eye(3)[2], strict=True)
-
-
-@pytest.mark.parametrize(
-    "ids",
-    [None, "1", b"1", ["1"], [None], [1j], np.array([1], object), np.array(["2020-01-01"], "M8[D]"), {1},
-     {1: 2}, object(), np.ma.masked_array([1], [True]), np.zeros(2, [("a", int)])],
-    ids=repr,
-)  # fmt: skip
-def test_refuses_what_are_no_numbers(ids):
-    with pytest.raises(TypeError, match="ids must be integers, got"):
-        ops.gather(np.eye(3), ids)
-
-
-@pytest.mark.parametrize(
-    ("ids", "message"),
-    [
-        ([0, 2.7], r"ids\[1\] = 2.7 is not an integer"),
-        ([[0.0], [np.nan]], r"ids\[1, 0\] = nan is not an integer"),
-        (np.inf, r"ids\[\(\)\] = inf is not an integer"),
-        (np.float32(2**24), "too large for float32"),
-        (np.float64(2**53), "too large for float64"),
-        (np.float16(2**11), "too large for float16"),
-        ([[1], [2, 3]], "rectangular"),
-        ([1, 2**70], r"ids\[1\] = 1180591620717411303424 is larger than any table"),
-    ],
-)
-def test_refuses_floats_that_are_no_ids(ids, message):
-    with pytest.raises(ValueError, match=message):
-        ops.gather(np.eye(3), ids)
 
 
 @pytest.mark.parametrize("row_bytes", [(4 << 20) + 2, (16 << 20) + 64, (40 << 20) + 2])
@@ -206,36 +140,6 @@ def test_rows_that_are_shared_out_by_columns(row_bytes, threads, rng):
             ops.gather(table, [1, 2])
         words = Variable.from_bfloat16_words(table)
         np.testing.assert_array_equal(bits(ops.gather(words, [1])), bits(words.numpy()[[1]]))
-
-
-def test_ids_that_are_converted_in_lots():
-    """Millions of float or strided ids are checked and copied with looks for signals between."""
-    table = np.arange(1000, dtype=np.uint16)
-    ids = (np.arange(3 << 20) % 1000).reshape(2, -1)
-    floats = ids.astype(np.float32)
-    np.testing.assert_array_equal(ops.gather(table, floats), table[ids])
-    np.testing.assert_array_equal(ops.gather(table, floats.T), table[ids.T])
-    for wrong, message in ((0.5, "not an integer"), (2.0**24, "too large for float32")):
-        floats[1, -1] = wrong
-        with pytest.raises(ValueError, match=rf"ids\[1, {ids.shape[1] - 1}\] = {wrong} is .*{message}"):
-            ops.gather(table, floats)
-    strided = np.broadcast_to(ids[:, None, ::3], (2, 5, -(-ids.shape[1] // 3)))
-    np.testing.assert_array_equal(ops.gather(table, strided), table[strided])
-    np.testing.assert_array_equal(ops.gather(table, strided.T), table[strided.T])
-
-
-def test_bfloat16_ids_are_floats_like_the_others():
-    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
-    np.testing.assert_array_equal(ops.gather(np.eye(3), np.array([2, 1], bfloat16)), np.eye(3)[[2, 1]])
-    with pytest.raises(ValueError, match="too large"):
-        ops.gather(np.eye(3), np.array([256], bfloat16))
-
-
-def test_ids_may_have_all_axes_but_one():
-    limit = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
-    assert ops.gather(np.eye(3), np.zeros((1,) * (limit - 1), int)).ndim == limit
-    with pytest.raises(ValueError, match="dimension"):
-        ops.gather(np.eye(3), np.zeros((1,) * limit, int))
 
 
 # --- out ------------------------------------------------------------------------------------------

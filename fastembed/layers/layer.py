@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple
 import numpy as np
 
 from fastembed import dtype_policies, eras, regularizers
-from fastembed._rows import Table, add_detours
+from fastembed._rows import OutOfRange, Table, add_detours
 from fastembed.dtypes import array_dtype
 from fastembed.layers.input_spec import assert_input_compatibility
 from fastembed.layers.state import State, not_initialised
 from fastembed.locks import Lock
+from fastembed.ops import as_array
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ class Layer(State):
 
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
     _first_parameter: ClassVar[str] = "inputs"
+    _remember_parameters: ClassVar[frozenset[str]] = frozenset()
+    _out_of_range: OutOfRange = OutOfRange("raise")  # of the table that answers alone, if one does
     _training_default: ClassVar[bool | None] = None
     _build_parameters: ClassVar[tuple[str, ...]] = ("input_shape",)
     _losses: list[Any]
@@ -165,6 +168,7 @@ class Layer(State):
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
         cls._first_parameter = parameters[1].name if len(parameters) > 1 else "inputs"
+        cls._remember_parameters = frozenset(inspect.signature(cls.remember).parameters)
         training = signature.parameters.get("training")
         cls._training_default = (
             training.default if training and training.default is not training.empty else None
@@ -266,10 +270,11 @@ class Layer(State):
             for each in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
                 self._losses.append(self._era.activity_loss(self.activity_regularizer(each), each))
         if recorded:
-            remembered = self.remember(args[0] if args else None, outputs)
+            told = {name: kwargs[name] for name in self._remember_parameters & kwargs.keys()}
+            remembered = self.remember(args[0] if args else None, outputs, **told)
             shape = getattr(outputs, "shape", None)
             self._recorded.__dict__.setdefault("calls", []).append((remembered, shape))
-        self._answer_with(self._answering_table(), changes, self._remembers_inputs())
+        self._answer_with(self._answering_table(), changes, self._remembers_inputs(), self._out_of_range)
         return outputs
 
     def _as_input(self, inputs: Any) -> Any:
@@ -280,8 +285,9 @@ class Layer(State):
             return inputs
         if isinstance(inputs, dict):
             return {key: self._as_input(value) for key, value in inputs.items()}
-        if hasattr(inputs, "__array__") and not isinstance(inputs, (np.ndarray, Variable)):
-            inputs = np.asarray(inputs)
+        is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
+        if is_array and not isinstance(inputs, (np.ndarray, Variable)):
+            inputs = as_array(inputs)
         floats = isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f"
         if floats and self.autocast and self.dtype_policy.is_floating:
             return inputs.astype(array_dtype(self.compute_dtype), copy=False)
@@ -369,7 +375,8 @@ class Layer(State):
         """What `backpropagate` will need of a call; by default inputs and outputs.
 
         Only layers that define `backpropagate` are asked. ``inputs`` are a private copy, ``outputs``
-        are the array that the caller has.
+        are the array that the caller has. Other arguments of the call that the method names by the same names
+        as `call` are passed on to it.
         """
         return inputs, outputs
 
@@ -421,7 +428,7 @@ class Layer(State):
             )
         (remembered, shape), upstream = calls[-1], np.asarray(upstream)
         if isinstance(shape, Table):  # which answered alone
-            shape = (*remembered.shape, *shape.shape[1:])
+            shape = (*remembered[0].shape, *shape.shape[1:])
         if upstream.dtype.kind == "c":
             raise TypeError(f"upstream must be real numbers, got dtype {upstream.dtype}")
         if shape is not None and upstream.shape != shape:
@@ -543,9 +550,6 @@ class Layer(State):
         base = {key: config[key] for key in config.keys() - plain.keys()}
         return {**{key: config[key] for key in config if key in base}, **plain}
 
-    def _serialized_activity_regularizer(self) -> Any:
-        return regularizers.serialize(self.activity_regularizer)
-
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer that a config describes.
@@ -612,6 +616,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
         with _build_lock:
             if self.built:
                 return
+            self._prepare_for(self._dtype_policy)
             before = dict(self.__dict__)
             weights = [*self._trainable_weights], [*self._non_trainable_weights]
             shapes = dict(list(zip(self._build_parameters, args)) + list(kwargs.items()))

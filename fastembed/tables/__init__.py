@@ -1,7 +1,8 @@
 """How rows are stored.
 
-A table answers ``gather(ids, out=None)`` for an array of integer ids; the layer that holds it need
-not know how. Every table has ``shape``, ``row_dtype`` (of the rows that it returns) and ``gather``.
+A table answers ``gather(ids, out=None, out_of_range="raise")`` for an array of integer ids; the layer that
+holds it need not know how. Every table has ``shape``, ``row_dtype`` (of the rows that it returns) and
+``gather``.
 One class a way of storing, one file each.
 """
 
