@@ -943,7 +943,10 @@ cdef cnp.ndarray _plain(array, str what, tuple shape, int typenum, int ndim):
         expected = ", ".join(map(str, [*shape, "groups"][:ndim]))
         raise ValueError(f"{what} must have shape ({expected}), got {(<object>held).shape}")
     if not (PyArray_IS_C_CONTIGUOUS(held) and PyArray_ISALIGNED(held)):
-        raise ValueError(f"{what} must be C-contiguous and aligned")
+        raise ValueError(
+            f"{what} must be C-contiguous and aligned, got strides {(<object>held).strides}; "
+            f"np.ascontiguousarray({what}) makes such a copy, once"
+        )
     return held
 
 
@@ -1077,8 +1080,15 @@ cdef class CodeTable(Table):
         return _look_up(table, array, self.row_dtype, view, opened, out, policy)
 
     def accumulate(self, ids, values):
-        """Not possible: a TypeError."""
-        raise TypeError(f"nothing can be added to rows of codes in place: {self!r}")
+        """Always a TypeError."""
+        raise _no_addition(self)
+
+
+cdef object _no_addition(CodeTable table):
+    return TypeError(
+        f"nothing can be added in place to rows that are stored as codes: {table!r}. dequantized() gives an "
+        "array of floats that can be added to and quantised again"
+    )
 
 
 # --- Addition -------------------------------------------------------------------------------------
@@ -1105,8 +1115,6 @@ cdef bint _add_as_is(fe_table table, cnp.ndarray array, bint writable, ids, valu
     # What may let other threads run comes first: they may do anything to these arrays.
     opened = _open_ids(ids, &view)
     if not _has_shape(values, opened, array):
-        return False
-    if table.codes is not NULL:
         return False
     if _may_share_memory(values, table.data, table.data + PyArray_NBYTES(array)):
         values = values.copy()
@@ -1142,12 +1150,16 @@ def add_as_is(table, ids, values):
 
     Raises
     ------
+    TypeError
+        If the table cannot be added to, whatever the other arguments are.
     ValueError, IndexError
         Before anything is written.
     """
     cdef:
         cnp.ndarray array
         Table held
+    if isinstance(table, CodeTable):
+        raise _no_addition(table)
     if not (PyArray_CheckExact(ids) and PyArray_CheckExact(values)) or not _are_integers(ids):
         return False
     if isinstance(table, Table):

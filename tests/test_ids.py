@@ -170,7 +170,7 @@ MATRIX = {
     "0-d": (lambda: np.array(2), 2),
     "an int": (lambda: 2, 2),
     "a NumPy scalar": (lambda: np.int8(2), 2),
-    "[]": (lambda: [], []),
+    "[]": (list, []),
     "(0, 5)": (lambda: np.zeros((0, 5), int), np.zeros((0, 5), int)),
     "(2, 0) of floats": (lambda: np.zeros((2, 0)), np.zeros((2, 0), int)),
     "backwards": (lambda: np.arange(4)[::-1], [3, 2, 1, 0]),
@@ -343,7 +343,10 @@ def test_a_cut_id_may_be_outside():
 
 @pytest.mark.parametrize("bad", ["trunc", None, True, 1])
 def test_there_are_two_ways_to_read_floats(bad):
-    for what in (lambda: ops.gather(W, np.array([1]), float_ids=bad), lambda: layers.Embedding(4, 3, float_ids=bad)):
+    for what in (
+        lambda: ops.gather(W, np.array([1]), float_ids=bad),
+        lambda: layers.Embedding(4, 3, float_ids=bad),
+    ):
         with pytest.raises(ValueError, match='float_ids must be "exact" or "truncate", got'):
             what()
 

@@ -20,11 +20,19 @@ def test_random_programs():
 
 
 def test_a_program_that_differs_is_found_and_made_short():
-    lines = ["layer = layers.Embedding(4, 2, 'ones', name='x')", "layer.name", "layer.trainable = True", "repr(np)"]
+    lines = [
+        "layer = layers.Embedding(4, 2, 'ones', name='x')",
+        "layer.name",
+        "layer.trainable = True",
+        "repr(np)",
+    ]
     found, *_ = differential.compare("numpy", [*lines, "layer.losses", "layers.__name__"])
     assert found.ours == "fastembed.layers"
     assert found.theirs.startswith("keras")
-    assert differential.shortest("numpy", found).lines == ("layer = layers.Embedding(4, 2)", "layers.__name__")
+    assert differential.shortest("numpy", found).lines == (
+        "layer = layers.Embedding(4, 2)",
+        "layers.__name__",
+    )
 
 
 def test_every_known_difference_is_in_the_docs():

@@ -217,7 +217,9 @@ def subclasses(library) -> dict[str, Callable[..., Any]]:
     class Pair(library.layers.Layer):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.words = library.layers.Embedding(10, 4, embeddings_initializer="ones", embeddings_regularizer="l2", name="words")
+            self.words = library.layers.Embedding(
+                10, 4, embeddings_initializer="ones", embeddings_regularizer="l2", name="words"
+            )
             self.scale = Scale(name="scale")
             self.own = self.add_weight(shape=(2,), initializer="ones", name="own", regularizer="l1")
             self.steady = self.add_weight(
@@ -257,7 +259,9 @@ def subclasses(library) -> dict[str, Callable[..., Any]]:
 
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.tables = [library.layers.Embedding(n, 2, embeddings_initializer="ones", name=f"t{n}") for n in (3, 4)]
+            self.tables = [
+                library.layers.Embedding(n, 2, embeddings_initializer="ones", name=f"t{n}") for n in (3, 4)
+            ]
             self.extra = {"dense": library.layers.Dense(2, kernel_initializer="ones", name="d"), "none": None}
 
         def call(self, inputs):

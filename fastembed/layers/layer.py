@@ -503,19 +503,24 @@ class Layer(State):
     @property
     def quantization_mode(self) -> str | None:
         """``"int8"`` or ``"int4"`` for a quantised layer, otherwise None."""
-        return self.dtype_policy.quantization_mode
+        return self._own_policy.quantization_mode
+
+    @property
+    def _own_policy(self) -> dtype_policies.DTypePolicy:
+        """Its policy itself; out of a `DTypePolicyMap`, once the layer has a path, the one for that path."""
+        return self._dtype_policy if self.path is None else self._dtype_policy.of(self.path)
 
     @property
     def variable_dtype(self) -> str:
         """The dtype of the layer's variables."""
-        return self._dtype_policy.variable_dtype
+        return self._own_policy.variable_dtype
 
     dtype = variable_dtype
 
     @property
     def compute_dtype(self) -> str:
         """The dtype of the layer's results."""
-        return self._dtype_policy.compute_dtype
+        return self._own_policy.compute_dtype
 
     input_dtype = compute_dtype
 
@@ -621,6 +626,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
             self.__dict__["path"] = self._path()
             if self.built:
                 return
+            self._prepare_for(self._dtype_policy)
             before = dict(self.__dict__)
             weights = [*self._trainable_weights], [*self._non_trainable_weights]
             shapes = dict(list(zip(self._build_parameters, args)) + list(kwargs.items()))

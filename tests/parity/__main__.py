@@ -30,8 +30,12 @@ def main() -> int:
     reports = {backend: _programs(backend, cases, parsed.seed) for backend, cases in CASES.items()}
     print(page.table(outcomes))
     wrong = page.wrong(outcomes)
-    wrong += [f"random programs, {backend}: {len(it.found)} new" for backend, it in reports.items() if it.found]
-    wrong += [f"a known difference was never met: {name}" for name in differential.stale(list(reports.values()))]
+    wrong += [
+        f"random programs, {backend}: {len(it.found)} new" for backend, it in reports.items() if it.found
+    ]
+    wrong += [
+        f"a known difference was never met: {name}" for name in differential.stale(list(reports.values()))
+    ]
     print("\n".join(wrong) or "Nothing is missing, nothing fails.")
     if parsed.write and not wrong:
         page.PAGE.write_text(page.page())

@@ -85,7 +85,9 @@ def compare(backend: str, lines: list[str] | tuple[str, ...]) -> tuple[Found | N
         before = (*before, line)
         if same(ours, theirs):
             continue
-        entry = next((each for each in KNOWN if backend in (each.backends or BACKENDS) and each.here(line)), None)
+        entry = next(
+            (each for each in KNOWN if backend in (each.backends or BACKENDS) and each.here(line)), None
+        )
         if entry is None:
             return Found(tuple(lines[: len(before)]), ours, theirs), known, len(before)
         known[entry.name] += 1
@@ -150,7 +152,9 @@ def _with_less_in_call(line: str, k: int) -> Iterator[str]:
 @functools.lru_cache(None)
 def library_of(backend: str) -> Any:
     """The Keras that ``backend`` names, in this process."""
-    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu")
+    os.environ.update(
+        TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu"
+    )
     os.environ["KERAS_BACKEND"] = "tensorflow" if backend == "tf_keras" else backend
     library = importlib.import_module("tf_keras" if backend == "tf_keras" else "keras")
     gc.freeze()  # clear_session collects garbage: 60 ms with all that an import leaves, 1 ms without
@@ -179,7 +183,9 @@ def _chunk(backend: str, seed: int, numbers: range) -> Report:
     return Report(list(findings.values()), known, len(numbers), compared)
 
 
-def run(cases: int, seed: int = 0, backend: str = "numpy", workers: int | None = None, most: int = 30) -> Report:
+def run(
+    cases: int, seed: int = 0, backend: str = "numpy", workers: int | None = None, most: int = 30
+) -> Report:
     """Run ``cases`` programs in ``workers`` processes."""
     workers = workers or len(os.sched_getaffinity(0))
     chunks = [range(n, min(n + CHUNK, cases)) for n in range(0, cases, CHUNK)]
@@ -211,4 +217,3 @@ def told(report: Report, seconds: float) -> str:
     lines += [f"  {count:6d} x {name}" for name, count in report.known.most_common()]
     lines += [f"\n{n}. new:\n{found}" for n, found in enumerate(report.found, 1)]
     return "\n".join(lines)
-

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-AGREES, DIFFERS, MISSING, FAILS, ELSEWHERE = "agrees", "differs on purpose", "missing", "FAILS", "another page"
+AGREES, DIFFERS, MISSING, FAILS, ELSEWHERE = (
+    "agrees",
+    "differs on purpose",
+    "missing",
+    "FAILS",
+    "another page",
+)
 
 
 class Feature(NamedTuple):

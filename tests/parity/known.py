@@ -35,7 +35,9 @@ class Difference(NamedTuple):
 
 
 def _raised(answer: Any, name: str, *words: str) -> bool:
-    return isinstance(answer, Raised) and answer.name == name and all(word in answer.message for word in words)
+    return (
+        isinstance(answer, Raised) and answer.name == name and all(word in answer.message for word in words)
+    )
 
 
 def _is_call(line: Line) -> bool:
@@ -87,8 +89,7 @@ def _nearly_equal(line: Line) -> bool:
     pairs = list(zip(ours, theirs))
     tolerance = next((t for name, t in (("bfloat16", 1e-2), ("float16", 2e-3)) if name in _text(line)), 1e-5)
     return same(*shapes) and all(
-        our.dtype == their.dtype
-        and np.allclose(our, their, rtol=tolerance, atol=1e-6, equal_nan=True)
+        our.dtype == their.dtype and np.allclose(our, their, rtol=tolerance, atol=1e-6, equal_nan=True)
         for our, their in pairs
     )
 
@@ -98,7 +99,9 @@ def _computes(line: Line) -> bool:
     first = line.before[0].text if line.before else line.text
     if "rthogonal" in _text(line) and not isinstance(line.theirs, Raised):
         return True
-    return any(word in line.text for word in ("losses", "assign_", "embeddings + 1")) or first.startswith(("x = ", "layer = layers.Dense", "layer = Several"))
+    return any(word in line.text for word in ("losses", "assign_", "embeddings + 1")) or first.startswith(
+        ("x = ", "layer = layers.Dense", "layer = Several")
+    )
 
 
 def _text(line: Line) -> str:
@@ -111,7 +114,9 @@ def _as_tf_keras_shows(answer: Any) -> Any:
         name, _, dtype, shape, _, array = answer.facts
         return Shown("variable", (name, dtype, shape, _widened(array)))
     if isinstance(answer, Shown) and answer.kind in ("L1", "L2", "L1L2"):
-        return Shown(answer.kind, tuple({k: float(np.float32(v)) for k, v in each.items()} for each in answer.facts))
+        return Shown(
+            answer.kind, tuple({k: float(np.float32(v)) for k, v in each.items()} for each in answer.facts)
+        )
     if isinstance(answer, (list, tuple)) and not isinstance(answer, Shown):
         return type(answer)(map(_as_tf_keras_shows, answer))
     return answer
@@ -148,19 +153,37 @@ def _locked(answer: Any) -> bool:
 
 KNOWN = [
     Difference("64 bits stay 64 bits", "64-bit values", _equal_after(_in_32_bits), goes_on=True),
-    Difference("bfloat16 weights as float32", "`get_weights` of a bfloat16 layer", _equal_after(_widened), goes_on=True),
+    Difference(
+        "bfloat16 weights as float32",
+        "`get_weights` of a bfloat16 layer",
+        _equal_after(_widened),
+        goes_on=True,
+    ),
     Difference(
         "what a config says of ids",
         "id in [-rows, -1]",
-        lambda line: "as_keras" in _text(line) and "get_config" in line.text and isinstance(line.ours, dict)
-        and {**line.ours} == {**line.theirs, "out_of_range": "wrap", "float_ids": "truncate"},
+        lambda line: (
+            "as_keras" in _text(line)
+            and "get_config" in line.text
+            and isinstance(line.ours, dict)
+            and {**line.ours} == {**line.theirs, "out_of_range": "wrap", "float_ids": "truncate"}
+        ),
         goes_on=True,
     ),
-    Difference("the last digits of sums", "the last digits of sums", lambda line: _computes(line) and _nearly_equal(line), goes_on=True),
+    Difference(
+        "the last digits of sums",
+        "the last digits of sums",
+        lambda line: _computes(line) and _nearly_equal(line),
+        goes_on=True,
+    ),
     Difference(
         "a negative id, or one that int32 cannot hold",
         "id in [-rows, -1]",
-        lambda line: _is_call(line) and _raised(line.ours, "IndexError", "outside the table") and (not isinstance(line.theirs, Raised) or "out_of_range" in line.ours.message),
+        lambda line: (
+            _is_call(line)
+            and _raised(line.ours, "IndexError", "outside the table")
+            and (not isinstance(line.theirs, Raised) or "out_of_range" in line.ours.message)
+        ),
     ),
     Difference(
         "a fraction as an id",
@@ -170,59 +193,93 @@ KNOWN = [
     Difference(
         "lists and numbers of Python as inputs",
         "ids as lists",
-        lambda line: _is_call(line) and (
-            _raised(line.theirs, "ValueError", "Only input tensors")
-            or (_raised(line.theirs, "AttributeError", "has no attribute 'dtype'") and isinstance(line.ours, np.ndarray))
+        lambda line: (
+            _is_call(line)
+            and (
+                _raised(line.theirs, "ValueError", "Only input tensors")
+                or (
+                    _raised(line.theirs, "AttributeError", "has no attribute 'dtype'")
+                    and isinstance(line.ours, np.ndarray)
+                )
+            )
         ),
     ),
     Difference(
         "ids that are no numbers",
         "ids that are no numbers",
-        lambda line: _is_call(line) and (
-            _raised(line.theirs, "ValueError", "Invalid dtype")
-            or (_raised(line.ours, "TypeError", "ids must be integers") and isinstance(line.theirs, Raised))
+        lambda line: (
+            _is_call(line)
+            and (
+                _raised(line.theirs, "ValueError", "Invalid dtype")
+                or (
+                    _raised(line.ours, "TypeError", "ids must be integers")
+                    and isinstance(line.theirs, Raised)
+                )
+            )
         ),
     ),
     Difference(
         "dimensions as NumPy integers",
         "NumPy integers as",
-        lambda line: "np.int64(" in _text(line)
-        and (_raised(line.theirs, "ValueError", "must be a positive integer") or _raised(line.theirs, "ValueError", "int64")),
+        lambda line: (
+            "np.int64(" in _text(line)
+            and (
+                _raised(line.theirs, "ValueError", "must be a positive integer")
+                or _raised(line.theirs, "ValueError", "int64")
+            )
+        ),
     ),
     Difference(
         "an integer as a shape",
         "NumPy integers as",
-        lambda line: "add_weight(" in line.text and _raised(line.theirs, "ValueError", "Cannot convert '3' to a shape"),
+        lambda line: (
+            "add_weight(" in line.text and _raised(line.theirs, "ValueError", "Cannot convert '3' to a shape")
+        ),
     ),
     Difference(
         "weights as nested lists, or of a wrong number",
         "`weights=` of a wrong number",
-        lambda line: _makes(line) and _no_shape(line.theirs) and (line.ours is None or _raised(line.ours, "ValueError", "weight")),
+        lambda line: (
+            _makes(line)
+            and _no_shape(line.theirs)
+            and (line.ours is None or _raised(line.ours, "ValueError", "weight"))
+        ),
     ),
     Difference(
         "set_weights with what has no shape",
         "`weights=` of a wrong number",
-        lambda line: "set_weights(" in line.text
-        and (_no_shape(line.theirs) or _raised(line.theirs, "ValueError", "provided weight shape ()")),
+        lambda line: (
+            "set_weights(" in line.text
+            and (_no_shape(line.theirs) or _raised(line.theirs, "ValueError", "provided weight shape ()"))
+        ),
     ),
     Difference(
         "orthogonal numbers in float16",
         "`Orthogonal` in float16",
-        lambda line: "rthogonal" in _text(line) and (
-            _raised(line.theirs, "TypeError", "array type float16 is unsupported in linalg")
-            or any(dtype in _text(line) for dtype in ("bfloat16", "int", "bool"))
+        lambda line: (
+            "rthogonal" in _text(line)
+            and (
+                _raised(line.theirs, "TypeError", "array type float16 is unsupported in linalg")
+                or any(dtype in _text(line) for dtype in ("bfloat16", "int", "bool"))
+            )
         ),
     ),
     Difference(
         "add_weight(trainable=None)",
         "`add_weight(trainable=None)`",
-        lambda line: ("add_weight(" in line.text and "trainable=None" in line.text and isinstance(line.theirs, Shown))
-        or ("weights" in line.text and "trainable=None" in _text(line)),
+        lambda line: (
+            ("add_weight(" in line.text and "trainable=None" in line.text and isinstance(line.theirs, Shown))
+            or ("weights" in line.text and "trainable=None" in _text(line))
+        ),
     ),
     Difference(
         "a variable's repr",
         "`repr` of a variable",
-        lambda line: "repr(" in line.text and line.ours.startswith("<Variable") and line.theirs.startswith(line.ours[:-1]),
+        lambda line: (
+            "repr(" in line.text
+            and line.ours.startswith("<Variable")
+            and line.theirs.startswith(line.ours[:-1])
+        ),
         goes_on=True,
     ),
     Difference(
@@ -233,9 +290,12 @@ KNOWN = [
     Difference(
         "the orthogonal penalty of one row, or in float16",
         "`OrthogonalRegularizer` of one row",
-        lambda line: "rthogonalRegularizer" in _text(line) and (
-            ("nan" in repr(line.theirs) and "nan" not in repr(line.ours))
-            or ("losses" in line.text and "float16" in _text(line))
+        lambda line: (
+            "rthogonalRegularizer" in _text(line)
+            and (
+                ("nan" in repr(line.theirs) and "nan" not in repr(line.ours))
+                or ("losses" in line.text and "float16" in _text(line))
+            )
         ),
     ),
     Difference(
@@ -246,14 +306,19 @@ KNOWN = [
     Difference(
         "after an error",
         "after an error",
-        lambda line: any(_locked(each.theirs) or _failed(each, "add_weight(") for each in line.before)
-        or _first_call_failed(line),
+        lambda line: (
+            any(_locked(each.theirs) or _failed(each, "add_weight(") for each in line.before)
+            or _first_call_failed(line)
+        ),
     ),
     Difference(
         "a copy of a layer that is not built",
         "a copy or pickle of a layer",
-        lambda line: any(word in _text(line) for word in ("deepcopy(", "pickle.")) and not isinstance(line.ours, Raised)
-        and ("seed" not in _text(line) or line.text == "layer.more" or ".name = " in _text(line)),
+        lambda line: (
+            any(word in _text(line) for word in ("deepcopy(", "pickle."))
+            and not isinstance(line.ours, Raised)
+            and ("seed" not in _text(line) or line.text == "layer.more" or ".name = " in _text(line))
+        ),
     ),
     Difference(
         "a bool that is not 0 or 1",
@@ -263,19 +328,31 @@ KNOWN = [
     Difference(
         "wrapping, beyond the end too",
         "id in [-rows, -1]",
-        lambda line: "as_keras" in _text(line) and _is_call(line) and isinstance(line.ours, np.ndarray)
-        and (isinstance(line.theirs, Raised) or "uint" in line.text or np.isnan(line.theirs).any()),
+        lambda line: (
+            "as_keras" in _text(line)
+            and _is_call(line)
+            and isinstance(line.ours, np.ndarray)
+            and (isinstance(line.theirs, Raised) or "uint" in line.text or np.isnan(line.theirs).any())
+        ),
     ),
     Difference(
         "NaN rows on JAX",
         "an id that is too large",
-        lambda line: _is_call(line) and _raised(line.ours, "IndexError", "outside the table") and isinstance(line.theirs, np.ndarray),
+        lambda line: (
+            _is_call(line)
+            and _raised(line.ours, "IndexError", "outside the table")
+            and isinstance(line.theirs, np.ndarray)
+        ),
         backends=("jax",),
     ),
     Difference(
         "the class of the error for an id that is too large",
         "an id that is too large",
-        lambda line: "layer(" in line.text and _raised(line.ours, "IndexError", "outside the table") and _raised(line.theirs, "InvalidArgumentError"),
+        lambda line: (
+            "layer(" in line.text
+            and _raised(line.ours, "IndexError", "outside the table")
+            and _raised(line.theirs, "InvalidArgumentError")
+        ),
         backends=("tensorflow", "tf_keras"),
     ),
     Difference(
@@ -294,8 +371,11 @@ KNOWN = [
     Difference(
         "names of weights of a layer that was built by hand",
         "names of weights of a layer that was built by hand",
-        lambda line: any(word in _text(line) for word in (".build(", "Holder", "Pair")) and "variable" in repr(line.ours)
-        and same(_without_names(line.ours), _without_names(line.theirs)),
+        lambda line: (
+            any(word in _text(line) for word in (".build(", "Holder", "Pair"))
+            and "variable" in repr(line.ours)
+            and same(_without_names(line.ours), _without_names(line.theirs))
+        ),
         goes_on=True,
         backends=("tf_keras",),
     ),
@@ -308,14 +388,20 @@ KNOWN = [
     Difference(
         "what tf.keras does not check, or finds in another way",
         "a wrong argument of a constructor",
-        lambda line: _makes(line) and _raised(line.ours, "ValueError") and (line.theirs is None or _raised(line.theirs, "TypeError")),
+        lambda line: (
+            _makes(line)
+            and _raised(line.ours, "ValueError")
+            and (line.theirs is None or _raised(line.theirs, "TypeError"))
+        ),
         backends=("tf_keras",),
     ),
     Difference(
         "weights= that are set at the first call",
         "`weights=`",
-        lambda line: "weights=" in _text(line)
-        and (not _called(line) or any("set_weights(" in each.text for each in line.before)),
+        lambda line: (
+            "weights=" in _text(line)
+            and (not _called(line) or any("set_weights(" in each.text for each in line.before))
+        ),
         goes_on=True,
         backends=("tf_keras",),
     ),

@@ -46,7 +46,13 @@ def exists(test: str) -> bool:
 def run_tests() -> dict[str, str]:
     """Run all tests of all rows; what came of each, by its node id."""
     seen = _Seen()
-    tests = {test for features in SUBJECTS.values() for feature in features for test in feature.tests if exists(test)}
+    tests = {
+        test
+        for features in SUBJECTS.values()
+        for feature in features
+        for test in feature.tests
+        if exists(test)
+    }
     nodes = sorted(map(node, tests))
     whole = {each for each in nodes if "::" not in each}
     nodes = [each for each in nodes if each in whole or each.partition("::")[0] not in whole]
@@ -78,7 +84,11 @@ def status(feature: Feature, outcomes: Mapping[str, str] | None) -> str:
             return f"{MISSING}: there is no test {test}"
         if outcomes is not None:
             wanted = node(test)
-            came = {what for name, what in outcomes.items() if name == wanted or name.startswith((f"{wanted}[", f"{wanted}::"))}
+            came = {
+                what
+                for name, what in outcomes.items()
+                if name == wanted or name.startswith((f"{wanted}[", f"{wanted}::"))
+            }
             if "failed" in came:
                 return f"{FAILS}: {test}"
             if "passed" not in came:
@@ -88,7 +98,7 @@ def status(feature: Feature, outcomes: Mapping[str, str] | None) -> str:
 
 def row(feature: Feature, said: str) -> str:
     """A feature as a row of a table in Markdown."""
-    tests = ", ".join(f"`{node(test)[len('tests/'):]}`" for test in feature.tests)
+    tests = ", ".join(f"`{node(test)[len('tests/') :]}`" for test in feature.tests)
     if said == DIFFERS:
         said = f"[{said}](differences.md): " + "; ".join(feature.differs)
     if said == ELSEWHERE:
@@ -113,7 +123,9 @@ def page() -> str:
 
 def wrong(outcomes: Mapping[str, str] | None = None) -> list[str]:
     """Rows that are missing or fail, each with the reason."""
-    said = ((feature.name, status(feature, outcomes)) for features in SUBJECTS.values() for feature in features)
+    said = (
+        (feature.name, status(feature, outcomes)) for features in SUBJECTS.values() for feature in features
+    )
     return [f"{name}: {text}" for name, text in said if text.startswith((MISSING, FAILS))]
 
 

@@ -108,7 +108,19 @@ def numbers(r: Random, shape: tuple[int, ...], dtype: str = "float32") -> str:
     return f"np.array({values}, {dtype!r})"
 
 
-ID_DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "float32", "float64"]
+ID_DTYPES = [
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+    "float32",
+    "float64",
+]
 
 
 def ids(r: Random, rows: int) -> str:
@@ -118,9 +130,12 @@ def ids(r: Random, rows: int) -> str:
         return f"np.zeros({shape}, {dtype!r})"
     bad = []
     if r.random() < 0.15:
-        bad = {"i": [-1, -rows, -rows - 1, rows, rows + 1], "u": [rows, rows + 1], "b": [], "f": [-1, rows, 0.5, 1.7]}[
-            dtype[0]
-        ]
+        bad = {
+            "i": [-1, -rows, -rows - 1, rows, rows + 1],
+            "u": [rows, rows + 1],
+            "b": [],
+            "f": [-1, rows, 0.5, 1.7],
+        }[dtype[0]]
         if dtype in ("int64", "uint64", "uint32"):
             bad = [*bad, 2**31, 2**32 - 1]
     largest = min(rows - 1, 1 if dtype == "bool" else 99)
@@ -134,7 +149,9 @@ def ids(r: Random, rows: int) -> str:
     if form < 0.08:
         return f"{text}.tolist()"
     if form < 0.09:
-        return r.choice(["None", "'a'", "np.array(['a'])", "np.array([None])", "np.array([1, 0], object)", "{}", "()"])
+        return r.choice(
+            ["None", "'a'", "np.array(['a'])", "np.array([None])", "np.array([1, 0], object)", "{}", "()"]
+        )
     return text
 
 
@@ -147,7 +164,9 @@ def _weights(r: Random, rows: int, columns: int, era: str) -> str:
         return text
     if how < 0.85:
         return f"[{text}]"
-    return r.choice([numbers(r, (columns, rows + 1)), f"[{text}, {text}]", "[]", numbers(r, (rows,)), f"{text}.tolist()"])
+    return r.choice(
+        [numbers(r, (columns, rows + 1)), f"[{text}, {text}]", "[]", numbers(r, (rows,)), f"{text}.tolist()"]
+    )
 
 
 # --- Embedding ------------------------------------------------------------------------------------
@@ -180,7 +199,9 @@ def _embedding(r: Random, era: str) -> list[str]:
         "activity_regularizer": 0.15, "mask_zero": 0.3, "weights": 0.35, "dtype": 0.4, "trainable": 0.2, "name": 0.5,
         "input_length": 0.05, "input_shape": 0.03,
     }  # fmt: skip
-    asked = {name: _option(r, name, rows, columns, era) for name, chance in chances.items() if r.random() < chance}
+    asked = {
+        name: _option(r, name, rows, columns, era) for name, chance in chances.items() if r.random() < chance
+    }
     arguments = dims if r.random() < 0.9 else [f"input_dim={dims[0]}", f"output_dim={dims[1]}"]
     if arguments is dims and r.random() < 0.3:  # some by position
         for name in ORDER[era][: r.randint(1, len(ORDER[era]))]:
@@ -260,13 +281,22 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
     if kind == "look":
         return r.choice(LOOKS + EMBEDDING_LOOKS)
     if kind == "call":
-        more = r.choices(["", ", training=True", ", training=False", ", mask=None", ", colour=1"], [20, 2, 2, 1, 0.3])[0]
+        more = r.choices(
+            ["", ", training=True", ", training=False", ", mask=None", ", colour=1"], [20, 2, 2, 1, 0.3]
+        )[0]
         return f"layer({ids(r, rows)}{more})"
     if kind == "change":
         return r.choice(CHANGES)
     if kind == "set":
         text = numbers(r, (rows, columns), r.choice(DTYPES[:3]))
-        bad = ["[]", f"[{numbers(r, (columns, rows))}]", f"[{text}, {text}]", f"[{text}.tolist()]", "None", "[None]"]
+        bad = [
+            "[]",
+            f"[{numbers(r, (columns, rows))}]",
+            f"[{text}, {text}]",
+            f"[{text}.tolist()]",
+            "None",
+            "[None]",
+        ]
         return f"layer.set_weights({r.choice(bad) if r.random() < 0.25 else f'[{text}]'})"
     if kind == "build":
         return f"layer.build({r.choice(['', 'None', shape, (None, 3), '[2, 3]'])})"
@@ -322,7 +352,10 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
 # --- Layers that hold layers ----------------------------------------------------------------------
 
 PARTS = {
-    "Pair": (10, ["layer", "layer.words", "layer.scale", "layer.own", "layer.steady", "layer.words.embeddings"]),
+    "Pair": (
+        10,
+        ["layer", "layer.words", "layer.scale", "layer.own", "layer.steady", "layer.words.embeddings"],
+    ),
     "Holder": (3, ["layer", "layer.costly", "layer.costly.embeddings"]),
     "Several": (3, ["layer", "layer.tables[0]", "layer.tables[1]", "layer.extra['dense']"]),
 }
@@ -344,7 +377,11 @@ def _nested(r: Random, era: str) -> list[str]:
         elif r.random() < 0.1:
             lines.append("layer.set_weights([w + 1 for w in layer.get_weights()])")
         elif r.random() < 0.05:
-            lines.append(r.choice(["layer.more = layers.Dense(2, name='more')", "layer.more = Variable(1.0, name='v')"]))
+            lines.append(
+                r.choice(
+                    ["layer.more = layers.Dense(2, name='more')", "layer.more = Variable(1.0, name='v')"]
+                )
+            )
         else:
             look = r.choice(LOOKS)
             lines.append(look.replace("layer", part, 1) if part.count(".") < 2 and "[" not in part else look)
@@ -357,7 +394,13 @@ def _nested(r: Random, era: str) -> list[str]:
 def _bare(r: Random, era: str) -> list[str]:
     arguments = [
         text
-        for text in ("name='bare'", "trainable=False", "dtype='float16'", "autocast=False", "activity_regularizer='l2'")
+        for text in (
+            "name='bare'",
+            "trainable=False",
+            "dtype='float16'",
+            "autocast=False",
+            "activity_regularizer='l2'",
+        )
         if r.random() < 0.25
     ]
     lines = [f"layer = layers.Layer({', '.join(arguments)})"]
@@ -368,7 +411,9 @@ def _bare(r: Random, era: str) -> list[str]:
 
 def _added(r: Random) -> str:
     shape = r.choice(["(2, 3)", "(2,)", "()", "[2, 3]", "None", "3", "(2, None)", "(0,)"])
-    by_position = [shape, r.choice(INITIALIZERS[:9]), repr(r.choice([*DTYPES, "int32", "bool"]))][: r.choice([0, 1, 1, 2, 3])]
+    by_position = [shape, r.choice(INITIALIZERS[:9]), repr(r.choice([*DTYPES, "int32", "bool"]))][
+        : r.choice([0, 1, 1, 2, 3])
+    ]
     names = ("shape", "initializer", "dtype")
     options = {
         "shape": shape,
@@ -418,7 +463,9 @@ def _dense(r: Random, era: str) -> list[str]:
         elif how < 0.6:
             lines.append(f"layer.set_weights([{numbers(r, (width, units))}, {numbers(r, (units,))}])")
         else:
-            lines.append(r.choice(LOOKS + CHANGES[:4] + ["layer.compute_output_shape((None, 3))", CHANGES[5]]))
+            lines.append(
+                r.choice(LOOKS + CHANGES[:4] + ["layer.compute_output_shape((None, 3))", CHANGES[5]])
+            )
     return lines
 
 
@@ -434,7 +481,13 @@ def _small(r: Random, era: str) -> list[str]:
     dtype = r.choice(DTYPES[:3])
     call = f"x({shape}, dtype={dtype!r})" if kind == "initializers" else f"x({numbers(r, shape)})"
     lines = [f"x = {kind}.get({what})"]
-    looks = [call, "x.get_config()", f"{kind}.serialize(x)", f"x = {kind}.deserialize({kind}.serialize(x))", "x"]
+    looks = [
+        call,
+        "x.get_config()",
+        f"{kind}.serialize(x)",
+        f"x = {kind}.deserialize({kind}.serialize(x))",
+        "x",
+    ]
     if kind == "initializers":
         looks.append("x = x.clone()")
     return lines + [r.choice(looks) for _ in range(r.randint(1, 4))]
