@@ -92,6 +92,15 @@ def test_int4_codes_and_scales_of_blocks():
     np.testing.assert_array_equal(ours[3], theirs[3])
 
 
+@pytest.mark.parametrize("policy", KERAS)
+def test_rows_of_what_keras_stored(policy):
+    """Also of the blocks that Keras's codes do not do justice to: what is stored is looked up as Keras does it."""
+    layer = fastembed.layers.Embedding(5, 5, dtype=policy)
+    layer.build()
+    layer.load_own_variables({str(number): array for number, array in enumerate(stored(policy))})
+    np.testing.assert_array_equal(layer(np.arange(5)), rows(policy))
+
+
 def test_blocks_of_one_sign_keep_their_numbers():
     """Keras's range leaves out 0, which its zero point then cannot reach: 1.0, 1.1, 1.2, 1.3 all become 0.3."""
     np.testing.assert_allclose(rows("int4/4_from_float32")[2, :4], 0.3, rtol=1e-6)

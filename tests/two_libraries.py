@@ -116,7 +116,7 @@ def names_for(library) -> dict[str, Any]:
     }
 
 
-_NAMES = ("Variable", "backend", "constraints", "dtype_policies", "initializers", "layers", "regularizers")
+_NAMES = ("Variable", "backend", "constraints", "dtype_policies", "initializers", "layers", "quantizers", "regularizers")
 
 
 def begin(library) -> None:

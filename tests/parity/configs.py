@@ -29,6 +29,6 @@ subject(
     ),
     Feature(
         "registered classes, custom_objects, CustomObjectScope", "custom_objects", "custom_objects", "yes", "yes", "yes",
-        ("objects_against_keras::test_custom_objects",),
+        ("custom_objects",),
     ),
 )  # fmt: skip

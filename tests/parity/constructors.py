@@ -47,6 +47,6 @@ subject(
     Feature(
         "lora_rank, lora_alpha, quantization_config", "-", "-", "-", "yes", "yes",
         ("storage_against_keras::test_lora_from_the_constructor", "storage_against_keras::test_lora_alpha_of_the_constructor_counts"),
-        ("`lora_alpha`",),
+        ("`lora_alpha=` of the constructor",),
     ),
 )  # fmt: skip

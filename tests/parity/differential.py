@@ -27,7 +27,14 @@ import fastembed
 from parity.known import KNOWN, Line
 from parity.programs import program, without_chance
 
-BACKENDS = ("numpy", "jax", "tensorflow", "tf_keras")
+# The backends of Keras 3, and tf_keras; what must be installed for each.
+NEEDED = {
+    "numpy": ("keras",),
+    "jax": ("keras", "jax"),
+    "tensorflow": ("keras", "tensorflow"),
+    "tf_keras": ("tf_keras", "tensorflow"),
+}
+BACKENDS = tuple(NEEDED)
 CHUNK = 50
 
 
@@ -85,9 +92,7 @@ def compare(backend: str, lines: list[str] | tuple[str, ...]) -> tuple[Found | N
         before = (*before, line)
         if same(ours, theirs):
             continue
-        entry = next(
-            (each for each in KNOWN if backend in (each.backends or BACKENDS) and each.here(line)), None
-        )
+        entry = next((each for each in KNOWN if backend in each.backends and each.here(line)), None)
         if entry is None:
             return Found(tuple(lines[: len(before)]), ours, theirs), known, len(before)
         known[entry.name] += 1
@@ -153,7 +158,11 @@ def _with_less_in_call(line: str, k: int) -> Iterator[str]:
 def library_of(backend: str) -> Any:
     """The Keras that ``backend`` names, in this process."""
     os.environ.update(
-        TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu"
+        TF_CPP_MIN_LOG_LEVEL="3",
+        TF_ENABLE_ONEDNN_OPTS="0",
+        CUDA_VISIBLE_DEVICES="",
+        JAX_DISABLE_JIT="1",
+        JAX_PLATFORMS="cpu",
     )
     os.environ["KERAS_BACKEND"] = "tensorflow" if backend == "tf_keras" else backend
     library = importlib.import_module("tf_keras" if backend == "tf_keras" else "keras")

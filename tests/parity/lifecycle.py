@@ -83,7 +83,7 @@ subject(
         "save_own_variables, load_own_variables", "-", "-", "yes", "yes", "yes",
         ("lifecycle::test_own_variables_are_all_or_nothing", "lifecycle::test_own_variables_are_not_those_of_layers_inside",
         "storage_against_keras::test_what_one_library_saves_the_other_loads", "parity::test_random_programs"),
-        ("weights that a subclass",),
+        ("the weights that a subclass",),
     ),
     Feature(
         "pickle and deepcopy", "-", "models", "yes", "through a file", "yes, with everything",

@@ -22,7 +22,7 @@ subject(
         "regularizers: every class and alias", "l1l2, activity_*", "l1_l2", "l1_l2", "yes", "yes",
         ("regularizers::test_penalties_are_those_of_keras", "regularizers::test_configs_of_every_era",
         "regularizers::test_no_name_means_a_penalty_of_zero"),
-        ('regularizer `"l1l2"`', "`OrthogonalRegularizer` of one row", "the last digits of sums"),
+        ('regularizers `"l1l2"`', "`OrthogonalRegularizer` of one row", "the last digits of sums"),
     ),
     Feature(
         "constraints: every class and alias", "maxnorm ...", "max_norm ...", "max_norm ...", "yes", "yes",

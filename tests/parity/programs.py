@@ -13,7 +13,7 @@ from typing import Any
 
 DTYPES = ["float16", "float32", "float64", "bfloat16"]
 POLICIES = ["mixed_float16", "mixed_bfloat16"]
-UNKNOWN = "'unknown'"
+QUANTISED = ["int8_from_float32", "int4_from_float32", "int4/2_from_float32", "int8_from_mixed_bfloat16"]
 
 INITIALIZERS = """
 'uniform' 'ones' 'zeros' 'normal' 'glorot_uniform' 'he_normal' 'orthogonal' 'RandomUniform' 'lecun_uniform'
@@ -49,10 +49,12 @@ ORDER = {
 def program(r: Random, backend: str = "numpy") -> list[str]:
     """The lines of a program, the first of which makes ``layer``, for the Keras that has this backend."""
     era = "tf.keras" if backend == "tf_keras" else "keras3"
-    kinds = {_embedding: 14, _nested: 3, _bare: 2, _dense: 2, _small: 2}
+    kinds = {_embedding: 14, _reversible: 2, _nested: 3, _bare: 2, _dense: 2, _small: 2}
     if era == "tf.keras":
         kinds = {_embedding: 14, _nested: 2, _dense: 1}
     lines = r.choices(list(kinds), list(kinds.values()))[0](r, era)
+    if any("lora" in line for line in lines):  # the table is then an array that has been computed
+        lines = [line for line in lines if "embeddings.trainable" not in line]
     if era == "tf.keras":
         lines = [line for line in lines if not _NOT_IN_TF_KERAS.search(line)]
     return lines if backend == "numpy" else [without_chance(line) for line in lines]
@@ -74,6 +76,7 @@ _DRAWN = re.compile(
     r"|\{'class_name':'RandomUniform'[^}]*\}\}"
 )
 _FILLED = {"Embedding": ("embeddings_initializer", 2), "Costly": ("embeddings_initializer", 2),
+           "ReversibleEmbedding": ("embeddings_initializer", 3),
            "Dense": ("kernel_initializer", 3), "add_weight": ("initializer", 1)}  # fmt: skip
 
 
@@ -181,7 +184,11 @@ def _option(r: Random, name: str, rows: int, columns: int, era: str) -> str:
         "activity_regularizer": lambda: r.choice(REGULARIZERS[:-2]),
         "mask_zero": lambda: r.choice(["True", "False"]),
         "weights": lambda: _weights(r, rows, columns, era),
-        "dtype": lambda: repr(r.choice([*DTYPES, *POLICIES, "float32"])),
+        "dtype": lambda: repr(
+            r.choice(
+                [*DTYPES, *POLICIES, "float32", *(QUANTISED if era == "keras3" and r.random() < 0.3 else ())]
+            )
+        ),
         "trainable": lambda: r.choice(["True", "False", "False"]),
         "name": lambda: repr(r.choice(["x", "words", "embedding", "embedding_1"])),
         "input_length": lambda: r.choice(["None", "3", "2"]),
@@ -206,6 +213,10 @@ def _embedding(r: Random, era: str) -> list[str]:
     if arguments is dims and r.random() < 0.3:  # some by position
         for name in ORDER[era][: r.randint(1, len(ORDER[era]))]:
             arguments.append(asked.pop(name, None) or _option(r, name, rows, columns, era))
+    if era == "keras3" and r.random() < 0.05:
+        arguments.append(
+            r.choice(["lora_rank=2", "lora_rank=1, lora_alpha=3", "lora_rank=None", "lora_alpha=2"])
+        )
     if r.random() < 0.04:
         arguments.append(r.choice(BAD_OPTIONS))
     written = {argument.partition("=")[0] for argument in arguments if "=" in argument}
@@ -215,6 +226,31 @@ def _embedding(r: Random, era: str) -> list[str]:
     cls = r.choices(["layers.Embedding", "Costly"], [12, 1])[0]
     lines = [f"layer = {cls}({', '.join(arguments)})"]
     return lines + [_use(r, rows, columns, cls == "Costly") for _ in range(r.randint(1, 9))]
+
+
+def _reversible(r: Random, era: str) -> list[str]:
+    rows, columns = r.randint(1, 5), r.randint(1, 5)
+    options = {
+        "tie_weights": r.choice(["True", "False"]),
+        "embeddings_initializer": r.choice(INITIALIZERS),
+        "embeddings_regularizer": r.choice(REGULARIZERS[:6]),
+        "mask_zero": "True",
+        "reverse_dtype": r.choice(["'float32'", "'float16'", "None"]),
+        "logit_soft_cap": r.choice(["1.5", "2", "None"]),
+        "dtype": repr(r.choice([*DTYPES[:3], *POLICIES, *QUANTISED])),
+        "name": "'r'",
+    }
+    chosen = [f"{key}={value}" for key, value in options.items() if r.random() < 0.3]
+    lines = [f"layer = layers.ReversibleEmbedding({', '.join([str(rows), str(columns), *chosen])})"]
+    for _ in range(r.randint(1, 7)):
+        if r.random() < 0.3:
+            shape = (*_shape(r, (0, 1, 1, 2)), columns)
+            lines.append(
+                f"layer({numbers(r, shape, r.choice(['float32', 'float32', 'float16']))}, reverse=True)"
+            )
+        else:
+            lines.append(_use(r, rows, columns, is_subclass=True))
+    return lines
 
 
 LOOKS = """
@@ -276,6 +312,7 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
         "copy": 0 if is_subclass else 1,
         "variable": 5,
         "add": 5,
+        "storage": 4,
     }
     kind = r.choices(list(many), list(many.values()))[0]
     if kind == "look":
@@ -317,6 +354,8 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
         )
     if kind == "copy":
         return r.choice(["layer = copy.deepcopy(layer)", "layer = pickle.loads(pickle.dumps(layer))"])
+    if kind == "storage":
+        return _stored_otherwise(r, columns)
     if kind == "variable":
         text = numbers(r, (rows, columns))
         return r.choice(
@@ -345,6 +384,25 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
             "layer.more = 3",
             "layer.more",
             "layer.sub = layers.Embedding(2, 2, name='sub')",
+        ]
+    )
+
+
+def _stored_otherwise(r: Random, columns: int) -> str:
+    block = r.choice([1, 2, 3, columns, 128, -1, None])
+    return r.choice(
+        [
+            "layer.quantize('int8')",
+            "layer.quantize('int4')",
+            f"layer.quantize('int4', config=quantizers.Int4QuantizationConfig(block_size={block}))",
+            "layer.quantize('int8', config=quantizers.Int8QuantizationConfig())",
+            r.choice(["layer.quantize('float8')", "layer.quantize('int3')", "layer.quantize(None)"]),
+            f"layer.enable_lora({r.choice([1, 2, 3, 0])}, b_initializer=initializers.RandomNormal(seed=2))",
+            "layer.enable_lora(2, lora_alpha=3, a_initializer='ones', b_initializer='ones')",
+            "layer.lora_enabled, layer.lora_rank, layer.lora_alpha",
+            "layer.quantization_mode",
+            f"layer.dtype_policy = {r.choice(['int8_from_float32', 'int4/2_from_float32', 'float16', 'mixed_float16'])!r}",
+            "[v.name for v in layer.weights]",
         ]
     )
 

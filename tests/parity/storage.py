@@ -7,7 +7,7 @@ subject(
     Feature(
         "enable_lora, lora_rank=", "-", "-", "-", "yes", "yes; A[ids] @ B, never the whole product",
         ("storage_against_keras::test_lora", "storage_against_keras::test_lora_from_the_constructor",
-        "storage_against_keras::test_adapters_learn_after_loading"), ("`lora_alpha`",),
+        "storage_against_keras::test_adapters_learn_after_loading"), ("`lora_alpha=` of the constructor",),
     ),
     Feature(
         'quantize("int8")', "-", "-", "-", "yes", "yes, the same bits",
@@ -18,7 +18,7 @@ subject(
         'quantize("int4"), by row and in blocks', "-", "-", "-", "yes", "yes, the same bits; blocks of one sign keep their values",
         ("golden::test_int4_codes_and_scales", "golden::test_int4_codes_and_scales_of_blocks",
         "golden::test_blocks_of_one_sign_keep_their_numbers", "golden::test_rows_of_what_keras_stored",
-        "storage_against_keras::test_a_layer_is_quantised"), ("blocks",),
+        "storage_against_keras::test_a_layer_is_quantised"), ("an int4 block",),
     ),
     Feature(
         "ReversibleEmbedding: tied, untied, soft cap, reverse_dtype", "-", "-", "-", "3.12", "yes",

@@ -38,7 +38,7 @@ def begun(library):
 
 MADE = [
     "layers.Embedding(7, 3, 'ones', 'l2', 'l1', 'non_neg', True, 4, name='x')",
-    "layers.Embedding(7, 3, 'ones', None, regularizers.L2(0.5), None, True, input_length=(4,), name='x')",
+    "layers.Embedding(7, 3, 'ones', None, regularizers.L2(0.5), None, True, input_length=4, name='x')",
     "layers.Embedding(7, 3, 'zeros', regularizers.L1L2(0.1, 0.2), name='x', trainable=False, dtype='float16')",
     "layers.Embedding(7, 3, initializers.RandomNormal(0, 0.5, seed=3), name='x', dtype='mixed_float16')",
     "layers.Embedding(7, 3, initializers.VarianceScaling(2.0, 'fan_avg', 'uniform', seed=1), name='x')",
@@ -172,6 +172,13 @@ def test_configs(agree, expression):
     written = agree(config, expression)
     kind = "Dense" if "Dense" in expression else "Embedding"
     assert agree(read_back, kind, written) == written
+
+
+def test_several_lengths():
+    with fastembed.era("tf.keras"), process("tf_keras", "tensorflow") as ask:
+        expression = "layers.Embedding(7, 3, input_length=(4,))"
+        assert config(fastembed, expression)["batch_input_shape"] == (None, 4)
+        assert ask(config, expression)["batch_input_shape"] == (None, (4,))
 
 
 # --- Masks, shapes, dtypes ------------------------------------------------------------------------
