@@ -659,7 +659,7 @@ cdef cnp.ndarray _look_up(
     fe_table table, cnp.ndarray array, cnp.dtype row_dtype, Ids view, cnp.ndarray ids, cnp.ndarray out,
     OutOfRange policy
 ):
-    """The rows of ``table``, which are together of the shape of ``array``, at ``ids``, which ``view`` shows."""
+    """The rows of ``table``, of the shape of ``array`` together, at ``ids``, which ``view`` shows."""
     cdef:
         Lookup job
         Outside outside
@@ -996,7 +996,8 @@ cdef class CodeTable(Table):
     Parameters
     ----------
     codes : ndarray of int8, shape (rows, columns), C-contiguous
-        Or ``(rows, (columns + 1) // 2)``: two int4 codes a byte, the lower half first. Not copied, as the others.
+        Or ``(rows, (columns + 1) // 2)``: two int4 codes a byte, the lower half first. Not copied, nor are the
+        others.
     scale : ndarray of float32, shape (rows, groups), C-contiguous
         Of float64 for rows of float64.
     zero : ndarray of int8, shape (rows, groups), C-contiguous, optional

@@ -221,9 +221,7 @@ def test_every_size_of_scale(row_dtype):
     """Among the results are infinities, denormals of every dtype, and halves that are rounded to even."""
     scale = np.arange(0, 0x7F800000, 655_373, np.uint32).view(np.float32)
     codes = np.broadcast_to(np.arange(-128, 128).astype(np.int8), (len(scale), 256)).copy()
-    assert_same(
-        Int8Table(codes, scale, row_dtype).dequantized(), twin(codes, scale, None, None, row_dtype)
-    )
+    assert_same(Int8Table(codes, scale, row_dtype).dequantized(), twin(codes, scale, None, None, row_dtype))
     packed = quantizers.pack_int4(codes[:, 120:136], axis=-1)[0]
     zero = np.random.default_rng(0).integers(-128, 128, (len(scale), 1), np.int8)
     table = Int4Table(packed, 16, scale[:, None], zero, 16, row_dtype=row_dtype)
@@ -407,6 +405,7 @@ def matrices(draw, elements=FLOATS32):
 @given(matrices())
 @example(np.float32([[0.03] * 4]))
 @example(np.float32([[1.0, 1.1, 1.2, 1.3]]))
+@example(np.float32([[3e38, -3e38]]))
 def test_no_number_is_further_away_than_its_step(matrix):
     """Also where all of a block have one sign. The range is shortened by 1e-7, and rounding adds a little."""
     codes, scale = quantize_int8(matrix)
@@ -485,6 +484,23 @@ def test_other_dtypes_of_tables(dtype, rng):
     got = Int4Table(packed, 6, scale, zero, 4, g_idx, dtype).dequantized()
     np.testing.assert_allclose(got, matrix, atol=0.3)
     assert (got[0] == 0).all()
+
+
+def test_integers_have_a_scale_of_floats():
+    codes, scale = quantizers.abs_max_quantize(np.array([[3, -2]]), -1)
+    assert (codes.tolist(), scale.dtype) == ([[127, -85]], np.dtype(np.float32))
+    np.testing.assert_allclose(codes / scale, [[3, -2]], atol=0.02)
+
+
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="ml_dtypes is not installed")
+def test_blocks_of_bfloat16(rng):
+    matrix = rng.normal(size=(4, 7)).astype(array_dtype("bfloat16"))
+    packed, scale, zero, _ = quantize_int4(matrix, 3)
+    wide = quantize_int4(matrix.astype(np.float32), 3)
+    assert scale.dtype == matrix.dtype
+    np.testing.assert_array_equal(packed, wide[0])
+    np.testing.assert_array_equal(scale, wide[1].astype(matrix.dtype))
+    np.testing.assert_array_equal(zero, wide[2])
 
 
 # --- LoRA -----------------------------------------------------------------------------------------

@@ -115,16 +115,15 @@ def check_codes(
     scale = fences["scale"].place(np.arange(1, rows * blocks + 1, dtype=wide).reshape(rows, blocks), at_end)
     zero = fences["zero"].place(fill((rows, blocks), "i1"), at_end)
     numbers = (stored if way == "int8" else unpack_int4(stored, columns, axis=-1)).astype(wide)
+    name = np.dtype(row_dtype).name
     if way == "blocks":
-        table = Int4Table(stored, columns, scale, zero, block, row_dtype=np.dtype(row_dtype).name)
+        table = Int4Table(stored, columns, scale, zero, block, row_dtype=name)
         groups = np.arange(columns) // block
-        answers = (numbers - zero[:, groups]) * scale[:, groups].astype(row_dtype)
+        answers = (numbers - zero[:, groups]) * scale[:, groups]
+    elif way == "int4":
+        table, answers = Int4Table(stored, columns, scale, row_dtype=name), numbers / scale
     else:
-        name = np.dtype(row_dtype).name
-        table = (
-            Int8Table(stored, scale, name) if way == "int8" else Int4Table(stored, columns, scale, row_dtype=name)
-        )
-        answers = numbers / scale
+        table, answers = Int8Table(stored, scale, name), numbers / scale
     answers = answers.astype(row_dtype)
     # The last number is written past the caches, where rows are multiples of 16 bytes.
     counts = (1, 2, 257, LARGE // answers[0].nbytes + 3) if columns in (8, 96, 4096) else (1, 2, 257)
