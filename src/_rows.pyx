@@ -996,8 +996,8 @@ cdef class CodeTable(Table):
     Parameters
     ----------
     codes : ndarray of int8, shape (rows, columns), C-contiguous
-        Or ``(rows, (columns + 1) // 2)``: two int4 codes a byte, the lower half first. Not copied, nor are the
-        others.
+        Or ``(rows, (columns + 1) // 2)``: two int4 codes a byte, the lower half first. Not copied, nor are
+        the others.
     scale : ndarray of float32, shape (rows, groups), C-contiguous
         Of float64 for rows of float64.
     zero : ndarray of int8, shape (rows, groups), C-contiguous, optional
