@@ -171,7 +171,7 @@ def test_a_table_without_rows(policy):
         return
     with pytest.raises(IndexError, match=r"^ids\[0\] = 5 is outside the table, which has no rows$"):
         ops.gather(table, [5, -1], out_of_range=policy)
-    with pytest.raises(IndexError, match="which has no rows$"):
+    with pytest.raises(IndexError, match=r"which has no rows$"):
         ops.embedding_gradient([5], np.ones((1, 3)), 0, out_of_range=policy)
 
 
@@ -197,7 +197,9 @@ def test_every_dtype_that_has_a_nan_and_those_that_have_none():
 
 @pytest.mark.parametrize("bad", ["Zeros", "", "error", -1, 2**63, 2**70])
 def test_no_such_policy(bad):
-    with pytest.raises(ValueError, match='^out_of_range must be "raise", "zeros", "clip", "wrap", "nan" or the'):
+    with pytest.raises(
+        ValueError, match=r'^out_of_range must be "raise", "zeros", "clip", "wrap", "nan" or the'
+    ):
         ops.gather(np.eye(3), [0], out_of_range=bad)
 
 
@@ -215,7 +217,9 @@ def test_the_row_to_take_is_one_of_the_table():
             lambda row=row: layers.Embedding(3, 2, out_of_range=row),
             lambda row=row: layers.Embedding(3, 2)(np.array([0]), out_of_range=row),
         ):
-            with pytest.raises(ValueError, match=f"^out_of_range={row} must be a row of the table, whose rows "):
+            with pytest.raises(
+                ValueError, match=f"^out_of_range={row} must be a row of the table, whose rows "
+            ):
                 call()
     np.testing.assert_array_equal(ops.gather(np.eye(3), [9], out_of_range=np.uint8(2)), np.eye(3)[[2]])
 
@@ -298,7 +302,9 @@ IDS = np.array([[-1, 3], [4, -(2**63)]])
 
 
 @pytest.mark.parametrize("policy", [*WORDS, 2])
-@pytest.mark.parametrize("ids", [IDS, IDS.tolist(), 9, np.array([2**64 - 1, 1], "u8"), IDS.astype(">i8")[::-1]])
+@pytest.mark.parametrize(
+    "ids", [IDS, IDS.tolist(), 9, np.array([2**64 - 1, 1], "u8"), IDS.astype(">i8")[::-1]]
+)
 def test_layers_have_a_policy(policy, ids):
     expected = twin(W, np.asarray(ids), policy)
     layer = layers.Embedding(4, 2, weights=W, out_of_range=policy)
