@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from fastembed._registry import Configurable, Registry, subclasses_in
+from fastembed._registry import Configurable, Registry, serialize_keras_object, subclasses_in
 from fastembed.dtypes import standardize_dtype
 
 if TYPE_CHECKING:
@@ -565,7 +565,7 @@ def serialize(obj: Any) -> Any:
     >>> serialize(Int4QuantizationConfig())["class_name"]
     'Int4QuantizationConfig'
     """
-    return _registry.serialize(obj)
+    return serialize_keras_object(obj)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

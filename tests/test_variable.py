@@ -263,3 +263,11 @@ def test_dtype_names():
     for wrong in ("complex64", object, "int4", 3):
         with pytest.raises(ValueError, match="Invalid dtype"):
             standardize_dtype(wrong)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_variable_without_axes(dtype):
+    variable = Variable(1.5, dtype=dtype)
+    variable.assign_add(1)
+    assert variable.shape == variable.value.shape == variable.numpy().shape == ()
+    assert float(variable) == 2.5

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Literal
 
 import numpy as np
 
-from fastembed import constraints, eras, initializers, regularizers
+from fastembed import constraints, eras, regularizers
 from fastembed.layers.layer import Layer, Shape, positive_integer
 
 if TYPE_CHECKING:
@@ -144,12 +144,12 @@ class Dense(Layer):
             "units": self.units,
             "activation": "linear" if self.activation is None else _name_of(self.activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+            "kernel_regularizer": self.kernel_regularizer,
+            "bias_regularizer": self.bias_regularizer,
+            "kernel_constraint": self.kernel_constraint,
+            "bias_constraint": self.bias_constraint,
             "quantization_config": None,
         }
         return {**super().get_config(), **self._era.entries("Dense", entries)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed import constraints, eras, initializers, ops, regularizers
+from fastembed import constraints, eras, ops, regularizers
 from fastembed._rows import OutOfRange, Table
 from fastembed.layers.layer import Layer, Shape, positive_integer
 from fastembed.layers.row_dropout import RowDropout
@@ -277,10 +277,10 @@ class Embedding(Layer):
         entries = {
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
-            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
+            "embeddings_initializer": self.embeddings_initializer,
+            "embeddings_regularizer": self.embeddings_regularizer,
+            "activity_regularizer": self.activity_regularizer,
+            "embeddings_constraint": self.embeddings_constraint,
             "mask_zero": self.mask_zero,
             "quantization_config": None,
             "input_length": self.input_length,

@@ -550,9 +550,6 @@ class Layer(State):
         base = {key: config[key] for key in config.keys() - plain.keys()}
         return {**{key: config[key] for key in config if key in base}, **plain}
 
-    def _serialized_activity_regularizer(self) -> Any:
-        return regularizers.serialize(self.activity_regularizer)
-
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer that a config describes.
