@@ -35,6 +35,20 @@ class Table:
     ) -> NDArray[Any]: ...
     def accumulate(self, ids: NDArray[Any], values: NDArray[Any]) -> None: ...
 
+@disjoint_base
+class CodeTable(Table):
+    def __init__(
+        self,
+        codes: NDArray[np.int8],
+        scale: NDArray[Any],
+        zero: NDArray[np.int8] | None,
+        *,
+        columns: int,
+        is_packed: bool,
+        row_dtype: np.dtype[Any],
+        group_of: NDArray[Any] | None = None,
+    ) -> None: ...
+
 def gather(
     array: NDArray[Any],
     ids: NDArray[Any],

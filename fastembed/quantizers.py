@@ -25,28 +25,21 @@ _INT4 = (-8, 7)
 _AT_ONCE = 1 << 18  # numbers of a table: what is computed on the way to their codes stays in the caches
 
 
-def _floats(inputs: ArrayLike) -> NDArray[Any]:
-    """Numbers to be quantised, in the float dtype in which that is computed."""
+def _floats(inputs: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
+    """Numbers to be quantised, in the dtype in which that is computed; and the dtype of their scale."""
     array = np.asarray(inputs)
-    if array.dtype.name != "bfloat16" and (array.dtype.kind in "biu" or not hasattr(inputs, "dtype")):
+    if array.dtype.kind in "biu" or not hasattr(inputs, "dtype"):
         array = array.astype(np.float32)
-    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
-        raise TypeError(f"expected numbers to quantise, got dtype {array.dtype}")
+    dtype = array.dtype
+    if dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    if array.dtype.kind != "f":
+        raise TypeError(f"expected numbers to quantise, got dtype {dtype}")
     if not (finite := np.isfinite(array)).all():
         first = np.unravel_index(np.argmin(finite), array.shape)
         where = f"inputs[{', '.join(map(str, first))}] = {array[first]}"
         raise ValueError(f"cannot quantise {where}: only finite numbers have an integer near them")
-    return array
-
-
-def _largest(dtype: np.dtype[Any]) -> Any:
-    """The largest finite number of a float dtype, also of bfloat16."""
-    return np.array(0x7F7F, np.uint16).view(dtype) if dtype.name == "bfloat16" else np.finfo(dtype).max
-
-
-def _smallest(dtype: np.dtype[Any]) -> Any:
-    """The smallest positive number of a float dtype, also of bfloat16."""
-    return np.array(1, f"u{dtype.itemsize}").view(dtype)
+    return array, dtype
 
 
 def abs_max_quantize(
@@ -95,14 +88,14 @@ def abs_max_quantize(
     >>> codes, scale
     (array([[  63, -127]], dtype=int8), array([[126.999985]], dtype=float32))
     """
-    floats = _floats(inputs)
+    floats, scale_dtype = _floats(inputs)
     axis = axis if axis is None or isinstance(axis, int) else tuple(axis)
     largest = np.max(np.abs(floats), axis=axis, keepdims=True, initial=0)
     with np.errstate(over="ignore"):  # in float16, of rows that are nearly zero
         scale = np.divide(value_range[1], np.add(largest, epsilon))
-    scale = np.minimum(scale, _largest(floats.dtype)).astype(floats.dtype, copy=False)
+    scale = np.minimum(scale, np.finfo(floats.dtype).max)
     codes = np.clip(np.round(np.multiply(floats, scale)), value_range[0], value_range[1])
-    return codes.astype(dtype), scale
+    return codes.astype(dtype), scale.astype(scale_dtype, copy=False)
 
 
 def abs_max_quantize_grouped_with_zero_point(
@@ -154,19 +147,20 @@ def abs_max_quantize_grouped_with_zero_point(
     >>> ((codes - zero) * scale).ravel().round(2)
     array([1.04, 1.13, 1.21, 1.3 ], dtype=float32)
     """
-    floats = _floats(inputs)
-    if floats.ndim != 2:
-        raise ValueError(f"expected a matrix, got shape {floats.shape}")
-    codes, scale, zero = _quantize_blocks(floats.T, block_size, value_range, dtype, epsilon)
+    matrix = np.asarray(inputs)
+    if matrix.ndim != 2:
+        raise ValueError(f"expected a matrix, got shape {matrix.shape}")
+    codes, scale, zero = _quantize_blocks(matrix.T, block_size, value_range, dtype, epsilon)
     return codes.T, scale.T, zero.T
 
 
 def _quantize_blocks(
-    floats: NDArray[Any], block_size: int, value_range: tuple[int, int], dtype: str, epsilon: float
+    matrix: NDArray[Any], block_size: int, value_range: tuple[int, int], dtype: str, epsilon: float
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int8]]:
     """Blocks along the last of two axes: see `abs_max_quantize_grouped_with_zero_point`."""
     if block_size < 1:
         raise ValueError(f"block_size must be a positive integer, got {block_size}")
+    floats, scale_dtype = _floats(matrix)
     rows, columns = floats.shape
     blocks = -(-columns // block_size)
     # The zeros that fill the last block lie in any range.
@@ -175,11 +169,13 @@ def _quantize_blocks(
     smallest, largest = value_range
     low = np.min(padded, axis=-1, keepdims=True, initial=0)
     high = np.max(padded, axis=-1, keepdims=True, initial=0)
-    scale = np.divide(np.subtract(high, low) + epsilon, largest - smallest).astype(floats.dtype, copy=False)
-    scale = np.maximum(scale, _smallest(floats.dtype))  # float16 has no number as small as that of zeros
+    scale = np.divide(np.subtract(high, low) + epsilon, largest - smallest)
+    # The scale of zeros is too small for float16.
+    scale = np.maximum(scale, np.finfo(floats.dtype).smallest_subnormal)
     zero = np.clip(np.round(np.divide(-low, scale)) + smallest, smallest, largest)
     codes = np.clip(np.round(np.divide(padded, scale)) + zero, smallest, largest).astype(dtype)
-    return codes.reshape(rows, -1)[:, :columns], scale[:, :, 0], zero[:, :, 0].astype(np.int8)
+    codes, scale, zero = codes.reshape(rows, -1)[:, :columns], scale[:, :, 0], zero[:, :, 0]
+    return codes, scale.astype(scale_dtype, copy=False), zero.astype(np.int8)
 
 
 def pack_int4(
@@ -330,7 +326,7 @@ def quantize_int4(table: NDArray[Any], block_size: int | None = None) -> tuple[N
     blocks = -(-columns // max(1, block_size))
     scale, zero = np.empty((rows, blocks), table.dtype), np.empty((rows, blocks), np.int8)
     for lot in _lots(table):
-        codes, scale[lot], zero[lot] = _quantize_blocks(_floats(table[lot]), block_size, _INT4, "int8", 1e-7)
+        codes, scale[lot], zero[lot] = _quantize_blocks(table[lot], block_size, _INT4, "int8", 1e-7)
         packed[lot] = pack_int4(codes, axis=-1)[0]
     return packed, scale, zero, np.floor_divide(np.arange(columns, dtype=np.float32), block_size)
 
@@ -534,6 +530,40 @@ class Int4QuantizationConfig(QuantizationConfig):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The object whose `get_config` gave ``config``: what it does not mention is None."""
         return super().from_config({"block_size": None, **config})
+
+
+def resolved(mode: str | None, config: QuantizationConfig | str | None) -> QuantizationConfig:
+    """The config that the arguments of a layer's ``quantize`` mean.
+
+    Raises
+    ------
+    ValueError
+        If they contradict each other or mean nothing.
+    NotImplementedError
+        For the modes that Keras has for other layers.
+
+    >>> resolved("int4", None).block_size
+    128
+    """
+    if isinstance(config, str):
+        mode, config = config, None
+    if config is None:
+        if mode is None:
+            raise ValueError("You must provide either `mode` or `config` to `quantize`.")
+        if mode == "int8":
+            return Int8QuantizationConfig()
+        if mode == "int4":
+            return Int4QuantizationConfig()
+        error = NotImplementedError if mode in ("float8", "gptq", "awq") else ValueError
+        raise error(f"Invalid quantization mode. Expected one of ('int8', 'int4'). Received: mode={mode}")
+    if not isinstance(config, QuantizationConfig):
+        raise ValueError(
+            "Argument `config` must be an instance of `QuantizationConfig`. Received: "
+            f"config={config!r:.200} (of type {type(config)})"
+        )
+    if mode is not None and config.mode != mode:
+        raise ValueError(f"Contradictory arguments: mode='{mode}' but config.mode='{config.mode}'")
+    return config
 
 
 abs_max_quantizer = AbsMaxQuantizer

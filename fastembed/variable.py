@@ -172,8 +172,12 @@ class Variable(NDArrayOperatorsMixin):
         narrow = dtype == self._dtype == "bfloat16"
         with self._lock:
             if narrow not in self._tables:
-                self._tables[narrow] = DenseTable(self._memory, self._dtype, dtype, writable=True)
+                self._tables[narrow] = self.new_rows(dtype)
             return self._tables[narrow]
+
+    def new_rows(self, dtype: str = "float32") -> DenseTable:
+        """The table of the rows that the variable has now; `assign` leaves it as it is."""
+        return DenseTable(self._memory, self._dtype, dtype, writable=True)
 
     @property
     def table(self) -> DenseTable:

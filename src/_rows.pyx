@@ -15,7 +15,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport UINT64_MAX, int64_t, uint16_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int8_t, int64_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
@@ -42,13 +42,31 @@ cdef extern from "rows.h" nogil:
     ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
     ctypedef fe_load (*fe_loader)(Py_ssize_t size, bint is_signed, bint is_swapped) noexcept
     ctypedef Py_ssize_t (*fe_check)(const uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
-    ctypedef void (*fe_fetch)(
-        const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n
-    ) noexcept
+    ctypedef struct fe_run:
+        size_t stop
+        size_t group
+    ctypedef struct fe_codes:
+        size_t columns
+        int is_packed
+        size_t groups
+        size_t scale_bytes
+        const char* scale
+        const int8_t* zero
+        const fe_run* runs
+    cdef struct fe_table
+    ctypedef void (*fe_fetch)(const fe_table* table, const uint64_t* block, Py_ssize_t n) noexcept
     ctypedef void (*fe_take)(
-        char* out, const char* table, size_t row_bytes, const uint64_t* block, Py_ssize_t n, Py_ssize_t known,
-        Py_ssize_t ahead
+        char* out, const fe_table* table, const uint64_t* block, Py_ssize_t n, Py_ssize_t known
     ) noexcept
+    cdef struct fe_table:
+        const char* data
+        Py_ssize_t rows
+        Py_ssize_t row_bytes
+        Py_ssize_t out_row_bytes
+        Py_ssize_t ahead
+        const fe_codes* codes
+        fe_take take
+        fe_take stream
     ctypedef void (*fe_add)(
         char* acc, const char* values, Py_ssize_t dim, size_t row_bytes,
         const uint64_t* rows, const uint64_t* positions, Py_ssize_t n, Py_ssize_t ahead, bint goes_on
@@ -61,6 +79,14 @@ cdef extern from "rows.h" nogil:
         fe_take copy
         fe_take stream
         fe_take widen_bfloat16
+        fe_take float32_codes
+        fe_take stream_float32_codes
+        fe_take float64_codes
+        fe_take stream_float64_codes
+        fe_take float16_codes
+        fe_take stream_float16_codes
+        fe_take bfloat16_codes
+        fe_take stream_bfloat16_codes
         fe_add add_float32
         fe_add add_float64
         fe_add sum_float32
@@ -369,19 +395,9 @@ cdef fe_policy _for_table(OutOfRange policy, Py_ssize_t rows, bint is_signed) no
 
 # --- Lookup ---------------------------------------------------------------------------------------
 
-# The memory of a table as the loops take it.
-cdef struct Rows:
-    const char* data
-    Py_ssize_t rows
-    Py_ssize_t row_bytes      # of a stored row
-    Py_ssize_t out_row_bytes  # of a returned row
-    Py_ssize_t ahead          # rows fetched ahead of the one being copied
-    fe_take take
-
-
 cdef struct Lookup:
     Ids ids
-    Rows table
+    fe_table table
     char* out
     Py_ssize_t start   # the ids to look up now:
     Py_ssize_t stop    # start <= i < stop
@@ -414,7 +430,7 @@ cdef void _take_or_fill(
 ) noexcept nogil:
     """As ``job.table.take``, in runs of ids that have a row and of ids that have none."""
     cdef:
-        Rows* table = &job.table
+        fe_table* table = &job.table
         uint64_t none = table.rows
         Py_ssize_t i = 0, start
     while i < n:
@@ -426,16 +442,13 @@ cdef void _take_or_fill(
         else:
             while i < n and block[i] != none:
                 i += 1
-            table.take(
-                out + start * table.out_row_bytes, table.data, table.row_bytes, block + start, i - start,
-                known - start, table.ahead,
-            )
+            table.take(out + start * table.out_row_bytes, table, block + start, i - start, known - start)
 
 
 cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef:
         Lookup* job = <Lookup*>state
-        Rows* table = &job.table
+        fe_table* table = &job.table
         Py_ssize_t i = job.start + fe_share(job.stop - job.start, part, parts)
         Py_ssize_t stop = job.start + fe_share(job.stop - job.start, part + 1, parts)
         Py_ssize_t known = 0, new, n, bad
@@ -454,15 +467,13 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
                 return
             fe_resolve(&job.policy, block + known + bad, new - bad, table.rows)
         if known == 0:  # the first block; later ones find their rows fetched
-            _rows.fetch(table.data, table.row_bytes, block, min(table.ahead, new))
+            _rows.fetch(table, block, min(table.ahead, new))
         known += new
         n = min(<Py_ssize_t>BLOCK, known)
         if fills:
             _take_or_fill(job, job.out + i * table.out_row_bytes, block, n, known)
         else:
-            table.take(
-                job.out + i * table.out_row_bytes, table.data, table.row_bytes, block, n, known, table.ahead
-            )
+            table.take(job.out + i * table.out_row_bytes, table, block, n, known)
         i += n
         known -= n
         memmove(block, block + n, known * sizeof(uint64_t))
@@ -487,8 +498,7 @@ cdef void _take_for_a_while(Lookup* job, Team team, Py_ssize_t step, Outside* fi
 
 # A run of columns of one row, on its way.
 cdef struct Piece:
-    fe_take take
-    const char* row
+    fe_table table     # of which it is the only row
     char* out
     Py_ssize_t lines   # of cache, as they are stored
     Py_ssize_t widths  # out bytes for each stored byte
@@ -499,16 +509,18 @@ cdef void _take_columns(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
         Piece* piece = <Piece*>state
         Py_ssize_t start = FE_LINE * fe_share(piece.lines, part, parts)
         Py_ssize_t nbytes = FE_LINE * fe_share(piece.lines, part + 1, parts) - start
+        fe_table columns = piece.table
         uint64_t first = 0
     if nbytes:
-        piece.take(piece.out + piece.widths * start, piece.row + start, nbytes, &first, 1, 1, 0)
+        columns.data += start
+        columns.row_bytes = nbytes
+        columns.take(piece.out + piece.widths * start, &columns, &first, 1, 1)
 
 
 cdef Outside _take_wide(Lookup* job) except *:
     """As `_take`, for rows of which one takes long: in runs of columns."""
     cdef:
-        Rows* table = &job.table
-        fe_take take = table.take if table.take == _rows.widen_bfloat16 else _rows.copy
+        fe_table* table = &job.table
         Piece piece
         Team team = team_for(2 * STEP_BYTES, STEP_BYTES // FE_LINE)
         Py_ssize_t i, start, rest = table.row_bytes % FE_LINE
@@ -516,7 +528,10 @@ cdef Outside _take_wide(Lookup* job) except *:
         uint64_t first = 0
         Outside outside
     outside.position = -1
-    piece.take, piece.widths = take, table.out_row_bytes // table.row_bytes
+    piece.table, piece.widths = table[0], table.out_row_bytes // table.row_bytes
+    piece.table.ahead = 0
+    if table.take == table.stream:  # of which each piece would wait for its stores
+        piece.table.take = _rows.copy
     for i in range(job.ids.n):
         job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, 1, &id)
         if _rows.first_outside(&id, 1, table.rows) < 1:
@@ -529,32 +544,31 @@ cdef Outside _take_wide(Lookup* job) except *:
                     _fill(job, job.out + i * table.out_row_bytes, table.out_row_bytes)
                 PyErr_CheckSignals()
                 continue
-        piece.row, piece.out = table.data + id * table.row_bytes, job.out + i * table.out_row_bytes
+        piece.table.data, piece.out = table.data + id * table.row_bytes, job.out + i * table.out_row_bytes
         for start in range(0, table.row_bytes - rest, STEP_BYTES):
             piece.lines = min(<Py_ssize_t>STEP_BYTES, table.row_bytes - rest - start) // FE_LINE
             with nogil:
                 run(_take_columns, &piece, team)
-            piece.row += STEP_BYTES
+            piece.table.data += STEP_BYTES
             piece.out += piece.widths * STEP_BYTES
             PyErr_CheckSignals()
         start = table.row_bytes - rest
         if rest:
-            take(
-                job.out + i * table.out_row_bytes + piece.widths * start,
-                table.data + id * table.row_bytes + start, rest, &first, 1, 1, 0,
-            )
+            piece.table.data, piece.table.row_bytes = table.data + id * table.row_bytes + start, rest
+            out = job.out + i * table.out_row_bytes + piece.widths * start
+            piece.table.take(out, &piece.table, &first, 1, 1)
     return outside
 
 
 cdef Outside _take(Lookup* job) except *:
     """Do the whole lookup; return the first id outside the table."""
     cdef:
-        # No overflow: the output is there, and rows are at most twice as wide in it as in the table.
+        # No overflow: the output is there, and rows are at least as wide in it as in the table.
         Py_ssize_t n = job.ids.n, nbytes = n * (job.table.row_bytes + job.table.out_row_bytes), step
         Team team
         bint keeps_gil
         Outside first
-    if job.table.row_bytes > WIDE_BYTES:
+    if job.table.row_bytes > WIDE_BYTES and job.table.codes is NULL:
         return _take_wide(job)
     team = team_for(nbytes, n)
     first.position = -1
@@ -612,10 +626,10 @@ cdef Py_ssize_t _rows_ahead(Py_ssize_t row_bytes, Py_ssize_t table_bytes) noexce
     return min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, MEMORY_AHEAD_BYTES // row_bytes))
 
 
-cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
+cdef fe_table _rows_of(cnp.ndarray array, bint widen) except *:
     """An array's memory as a table's, if it can be one."""
     cdef:
-        Rows table
+        fe_table table
         Py_ssize_t dim = 1
         int axis
     if array.dtype.hasobject:
@@ -636,16 +650,18 @@ cdef Rows _rows_of(cnp.ndarray array, bint widen) except *:
     table.rows = cnp.PyArray_DIM(array, 0)
     table.row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
     table.out_row_bytes = dim * sizeof(float) if widen else table.row_bytes
-    table.take = _rows.widen_bfloat16 if widen else _rows.copy
     table.ahead = _rows_ahead(table.row_bytes, PyArray_NBYTES(array))
+    table.codes = NULL
+    table.take = _rows.widen_bfloat16 if widen else _rows.copy
+    table.stream = NULL if widen else _rows.stream
     return table
 
 
 cdef cnp.ndarray _look_up(
-    Rows table, cnp.ndarray array, cnp.dtype row_dtype, Ids view, cnp.ndarray ids, cnp.ndarray out,
+    fe_table table, cnp.ndarray array, cnp.dtype row_dtype, Ids view, cnp.ndarray ids, cnp.ndarray out,
     OutOfRange policy
 ):
-    """The rows of ``table``, whose memory is that of ``array``, at ``ids``, which ``view`` shows."""
+    """The rows of ``table``, which are together of the shape of ``array``, at ``ids``, which ``view`` shows."""
     cdef:
         Lookup job
         Outside outside
@@ -661,11 +677,11 @@ cdef cnp.ndarray _look_up(
     if out is None:
         out = _new_output(array, row_dtype, ids)
     else:
-        _check_out(array, row_dtype, ids, out)
+        _check_out(&table, array, row_dtype, ids, out)
     job.table, job.ids, job.out = table, view, <char*>cnp.PyArray_DATA(out)
-    if PyArray_NBYTES(out) >= STREAM_BYTES and table.take == _rows.copy:
-        if table.row_bytes % 16 == 0 and <size_t>job.out % 16 == 0:
-            job.table.take = _rows.stream
+    if PyArray_NBYTES(out) >= STREAM_BYTES and table.stream is not NULL:
+        if table.out_row_bytes % 16 == 0 and <size_t>job.out % 16 == 0:
+            job.table.take = table.stream
     outside = _take(&job)
     if outside.position >= 0:
         raise _outside_error(outside, ids, table.rows, True)
@@ -709,10 +725,24 @@ cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexce
     return True
 
 
-cdef _check_out(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out):
+cdef bint _lies_in(fe_table* table, const char* start, const char* end) noexcept:
+    """Whether any of a table's memory is in [start, end)."""
+    cdef:
+        const fe_codes* codes = table.codes
+        const char* zero
+    if _overlap(table.data, table.data + table.rows * table.row_bytes, start, end):
+        return True
+    if codes is NULL:
+        return False
+    if _overlap(codes.scale, codes.scale + table.rows * <Py_ssize_t>codes.scale_bytes, start, end):
+        return True
+    zero = <const char*>codes.zero
+    return zero is not NULL and _overlap(zero, zero + table.rows * <Py_ssize_t>codes.groups, start, end)
+
+
+cdef _check_out(fe_table* table, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out):
     # All of this by NumPy's C API: a subclass may say anything of itself in Python.
     cdef:
-        const char* data = <const char*>cnp.PyArray_DATA(array)
         const char* start = <const char*>cnp.PyArray_DATA(out)
         const char* end = start + PyArray_NBYTES(out)
         bint contiguous = PyArray_IS_C_CONTIGUOUS(out)
@@ -730,7 +760,7 @@ cdef _check_out(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.nda
         )
     if start == end:
         return
-    if _overlap(data, data + PyArray_NBYTES(array), start, end):
+    if _lies_in(table, start, end):
         raise ValueError("out must not overlap the table")
     if _may_share_memory(ids, start, end):
         raise ValueError("out must not overlap the ids")
@@ -782,7 +812,7 @@ cdef class Table:
         cnp.ndarray held                    # the rows as they are stored, in an array that nobody else has
         readonly cnp.dtype row_dtype        # of the rows that a lookup returns
         const unsigned char[:, ::1] stored  # (rows, row_bytes): acquired once, keeps the memory exported
-        Rows table                          # the same for the loops
+        fe_table table                          # the same for the loops
         bint widen
         bint writable
 
@@ -801,7 +831,7 @@ cdef class Table:
             # A plain array of our own: one that others hold can be given another shape at any time, and a
             # subclass may say anything of itself.
             cnp.ndarray held = np.ndarray.view(array, np.ndarray), _old_held = self.held
-            Rows table = _rows_of(held, widen)
+            fe_table table = _rows_of(held, widen)
             const unsigned char[:, ::1] stored, _old_stored = self.stored
             cnp.dtype row_dtype = np.dtype(np.float32) if widen else held.dtype
         flat = (<object>held).reshape(-1).view(np.uint8) if table.row_bytes else np.empty(0, np.uint8)
@@ -873,7 +903,7 @@ cdef class Table:
             # May let other threads run, which may do anything to ids: first, and ids are not looked at again.
             cnp.ndarray opened = _open_ids(ids, &view)
             # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
-            Rows table = self.table
+            fe_table table = self.table
             cnp.ndarray array = self.held
         return _look_up(table, array, self.row_dtype, view, opened, out, policy)
 
@@ -900,6 +930,169 @@ cdef class Table:
             raise _addition_error(array, ids, values)
 
 
+# --- Rows of codes --------------------------------------------------------------------------------
+
+cdef cnp.ndarray _plain(array, str what, tuple shape, int typenum, int ndim):
+    """A view of our own of an array that has this type, so many axes, and a shape that begins so."""
+    cdef cnp.ndarray held
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{what} must be an ndarray, got {type(array).__name__}")
+    held = np.ndarray.view(array, np.ndarray)
+    dtype = cnp.PyArray_DescrFromType(typenum)
+    if cnp.PyArray_TYPE(held) != typenum or not PyArray_ISNOTSWAPPED(held):
+        raise TypeError(f"{what} must have dtype {dtype}, got {held.dtype}")
+    if cnp.PyArray_NDIM(held) != ndim or (<object>held).shape[:len(shape)] != shape:
+        expected = ", ".join(map(str, [*shape, "groups"][:ndim]))
+        raise ValueError(f"{what} must have shape ({expected}), got {(<object>held).shape}")
+    if not (PyArray_IS_C_CONTIGUOUS(held) and PyArray_ISALIGNED(held)):
+        raise ValueError(
+            f"{what} must be C-contiguous and aligned, got strides {(<object>held).strides}; "
+            f"np.ascontiguousarray({what}) makes such a copy, once"
+        )
+    return held
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Codes:
+    """What the rows of a `CodeTable` are, and the arrays that hold it. Never changed."""
+    cdef:
+        fe_codes how
+        cnp.ndarray runs
+        const unsigned char[::1] scale  # these are acquired once, and keep the memory exported
+        const unsigned char[::1] zero
+
+
+cdef cnp.ndarray _bytes(cnp.ndarray array):
+    return (<object>array).reshape(-1).view(np.uint8)
+
+
+cdef cnp.ndarray _runs(group_of, Py_ssize_t columns, Py_ssize_t groups):
+    """Runs of columns of the same group, as the kernels take them."""
+    group_of = np.array(group_of, np.intp)
+    if group_of.shape != (columns,):
+        raise ValueError(f"there must be a group for each of {columns} columns, got shape {group_of.shape}")
+    if columns and not (0 <= group_of.min() and group_of.max() < groups):
+        raise ValueError(f"groups must be in [0, {groups}), got {group_of.min()} to {group_of.max()}")
+    last = np.flatnonzero(np.diff(group_of, append=groups))
+    return np.stack([last + 1, group_of[last]], axis=1).astype(np.uintp)
+
+
+cdef int _choose_kernels(fe_table* table, cnp.dtype row_dtype) except -1:
+    """Those for rows of codes that come as this dtype."""
+    if row_dtype == np.float32:
+        table.take, table.stream = _rows.float32_codes, _rows.stream_float32_codes
+    elif row_dtype == np.float64:
+        table.take, table.stream = _rows.float64_codes, _rows.stream_float64_codes
+    elif row_dtype == np.float16:
+        table.take, table.stream = _rows.float16_codes, _rows.stream_float16_codes
+    elif row_dtype.name == "bfloat16":
+        table.take, table.stream = _rows.bfloat16_codes, _rows.stream_bfloat16_codes
+    else:
+        raise TypeError(f"rows of codes can come as floats, not as {row_dtype}")
+
+
+cdef class CodeTable(Table):
+    """Rows of int8 or int4 codes, looked up as floats.
+
+    Parameters
+    ----------
+    codes : ndarray of int8, shape (rows, columns), C-contiguous
+        Or ``(rows, (columns + 1) // 2)``: two int4 codes a byte, the lower half first. Not copied, as the others.
+    scale : ndarray of float32, shape (rows, groups), C-contiguous
+        Of float64 for rows of float64.
+    zero : ndarray of int8, shape (rows, groups), C-contiguous, optional
+        The code of 0. Without it a number is code / scale, with it (code - zero) * scale.
+    columns : int
+    is_packed : bool
+        Whether there are two codes a byte.
+    group_of : ndarray of integers, shape (columns,), optional
+        Which scale belongs to each column. Default: the first of one.
+    row_dtype : dtype
+        float32, float64, float16 or that of ml_dtypes's bfloat16.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays do not fit together.
+    """
+    cdef Codes codes  # None until it is opened: then there are no rows
+
+    def __init__(self, codes, scale, zero, *, Py_ssize_t columns, bint is_packed, row_dtype, group_of=None):
+        self._open_codes(codes, scale, zero, columns, is_packed, row_dtype, group_of)
+
+    @cython.initializedcheck(False)
+    cdef _open_codes(
+        self, codes, scale, zero, Py_ssize_t columns, bint is_packed, cnp.dtype row_dtype, group_of
+    ):
+        cdef:
+            Codes made = Codes.__new__(Codes), _old_codes = self.codes
+            cnp.ndarray held, scales, zeros, runs, shape_of_rows, _old_held = self.held
+            const unsigned char[:, ::1] stored, _old_stored = self.stored
+            fe_table table
+            bint wide = row_dtype == np.float64
+            Py_ssize_t groups, row_bytes
+        if columns < 0:
+            raise ValueError(f"columns cannot be negative, got {columns}")
+        rows = np.shape(codes)[:1]
+        held = _plain(
+            codes, "codes", (*rows, (columns + 1) // 2 if is_packed else columns), cnp.NPY_INT8, 2
+        )
+        scales = _plain(scale, "scale", rows, cnp.NPY_DOUBLE if wide else cnp.NPY_FLOAT, 2)
+        groups = cnp.PyArray_DIM(scales, 1)
+        runs = _runs(np.zeros(columns, np.intp) if group_of is None else group_of, columns, groups)
+        made.scale, made.runs = _bytes(scales), runs
+        made.how.columns, made.how.is_packed = columns, is_packed
+        made.how.groups, made.how.scale_bytes = groups, groups * cnp.PyArray_ITEMSIZE(scales)
+        made.how.scale, made.how.zero = <const char*>cnp.PyArray_DATA(scales), NULL
+        if zero is not None:
+            zeros = _plain(zero, "zero", (*rows, groups), cnp.NPY_INT8, 2)
+            made.zero = _bytes(zeros)
+            made.how.zero = <const int8_t*>cnp.PyArray_DATA(zeros)
+        made.how.runs = <const fe_run*>cnp.PyArray_DATA(runs)
+        table = _rows_of(held, False)
+        row_bytes = table.row_bytes + <Py_ssize_t>made.how.scale_bytes + (groups if zero is not None else 0)
+        table.ahead = _rows_ahead(row_bytes, row_bytes * table.rows)
+        table.codes = &made.how
+        table.out_row_bytes = columns * row_dtype.itemsize
+        _choose_kernels(&table, row_dtype)
+        # Of the shape and dtype that rows are looked up in, and without memory of its own.
+        shape_of_rows = np.broadcast_to(np.zeros((), row_dtype), (*rows, columns))
+        flat = _bytes(held) if table.row_bytes else np.empty(0, np.uint8)
+        stored = flat.reshape(table.rows, table.row_bytes)
+        # As in _open: nothing can fail or let go of the GIL from here to the end.
+        if table.rows and table.row_bytes:
+            table.data = <const char*>&stored[0, 0]
+        self.stored, self.held, self.row_dtype, self.codes = stored, shape_of_rows, row_dtype, made
+        self.table, self.widen, self.writable = table, False, False
+
+    @property
+    def array(self):
+        """The rows as they are stored: a view of their codes."""
+        return np.asarray(self.stored).view(np.int8)
+
+    cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
+        cdef:
+            Ids view
+            cnp.ndarray opened = _open_ids(ids, &view)
+            fe_table table = self.table
+            cnp.ndarray array = self.held
+            # Keep the memory until the lookup is done, as the array of a plain table does.
+            Codes _codes = self.codes
+        return _look_up(table, array, self.row_dtype, view, opened, out, policy)
+
+    def accumulate(self, ids, values):
+        """Always a TypeError."""
+        raise _no_addition(self)
+
+
+cdef object _no_addition(CodeTable table):
+    return TypeError(
+        f"nothing can be added in place to rows that are stored as codes: {table!r}. dequantized() gives an "
+        "array of floats that can be added to and quantised again"
+    )
+
+
 # --- Addition -------------------------------------------------------------------------------------
 
 cdef bint _addable(values):
@@ -912,7 +1105,7 @@ cdef bint _addable(values):
     return PyArray_IS_C_CONTIGUOUS(values) and PyArray_ISALIGNED(values)
 
 
-cdef bint _add_as_is(Rows table, cnp.ndarray array, bint writable, ids, values) except -1:
+cdef bint _add_as_is(fe_table table, cnp.ndarray array, bint writable, ids, values) except -1:
     """Add to the rows of ``array``, if ids and values are arrays that need no converting: was it done?"""
     cdef:
         Ids view
@@ -959,12 +1152,16 @@ def add_as_is(table, ids, values):
 
     Raises
     ------
+    TypeError
+        If the table cannot be added to, whatever the other arguments are.
     ValueError, IndexError
         Before anything is written.
     """
     cdef:
         cnp.ndarray array
         Table held
+    if isinstance(table, CodeTable):
+        raise _no_addition(table)
     if not (PyArray_CheckExact(ids) and PyArray_CheckExact(values)) or not _are_integers(ids):
         return False
     if isinstance(table, Table):

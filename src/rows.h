@@ -21,14 +21,45 @@ typedef fe_load (*fe_loader)(ptrdiff_t size, int is_signed, int is_swapped);
 /* Position of the first id in the block that is not below `rows`, or n. */
 typedef ptrdiff_t (*fe_check)(const uint64_t *block, ptrdiff_t n, uint64_t rows);
 
-/* Fetch the rows of n ids towards the caches. */
-typedef void (*fe_fetch)(const char *table, size_t row_bytes, const uint64_t *block, ptrdiff_t n);
+/* Columns that share a scale: those from the run before it up to `stop`. No run is empty. */
+typedef struct {
+    size_t stop;
+    size_t group;
+} fe_run;
 
-/* out[i] = table[block[i]] for 0 <= i < n, rows of `row_bytes` stored bytes, each id below the table's rows.
- * While row i is copied, row i + ahead is fetched, if i + ahead < known: the block goes on beyond n (ahead 0:
- * none is). */
-typedef void (*fe_take)(char *out, const char *table, size_t row_bytes, const uint64_t *block,
-                        ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead);
+/* How numbers are made of rows of codes: code / scale or, with zero points, (code - zero) * scale, each with one
+ * IEEE operation of the scale's type and one rounding to the type of the numbers. */
+typedef struct {
+    size_t columns;     /* numbers in a row */
+    int is_packed;      /* two codes a byte, the lower half first; else one */
+    size_t groups;      /* scales of a row */
+    size_t scale_bytes; /* of them */
+    const char *scale;  /* float64 where the numbers are, else float32 */
+    const int8_t *zero; /* as many as scales, or NULL */
+    const fe_run *runs; /* of all columns */
+} fe_codes;
+
+struct fe_table;
+
+/* Fetch the rows of n ids towards the caches. */
+typedef void (*fe_fetch)(const struct fe_table *table, const uint64_t *block, ptrdiff_t n);
+
+/* out[i] = table[block[i]] for 0 <= i < n, each id below the table's rows. While row i is taken, row i + ahead
+ * is fetched, if i + ahead < known: the block goes on beyond n (ahead 0: none is). */
+typedef void (*fe_take)(char *out, const struct fe_table *table, const uint64_t *block, ptrdiff_t n,
+                        ptrdiff_t known);
+
+/* Rows in memory, and how they are taken from it. */
+struct fe_table {
+    const char *data;
+    ptrdiff_t rows;
+    ptrdiff_t row_bytes;     /* of a stored row */
+    ptrdiff_t out_row_bytes; /* of a returned row */
+    ptrdiff_t ahead;         /* rows fetched ahead of the one being taken */
+    const fe_codes *codes;   /* what the rows are, or NULL: numbers as they are */
+    fe_take take;
+    fe_take stream; /* the same past the caches, where out and out_row_bytes are multiples of 16; or NULL */
+};
 
 /* Row rows[i] of acc += row positions[i] of values (NULL: row i), in this order, for 0 <= i < n. Rows are
  * `row_bytes` apart in both, and `dim` of their numbers are added; acc and values do not overlap and are
@@ -44,9 +75,17 @@ typedef struct {
     fe_loader loader;
     fe_check first_outside;
     fe_fetch fetch;
-    fe_take copy;           /* bytes as they are */
-    fe_take stream;         /* the same past the caches: row_bytes and out are multiples of 16 */
+    fe_take copy; /* bytes as they are */
+    fe_take stream;
     fe_take widen_bfloat16; /* 16-bit words to float32 */
+    fe_take float32_codes;  /* codes to float32 */
+    fe_take stream_float32_codes;
+    fe_take float64_codes;
+    fe_take stream_float64_codes;
+    fe_take float16_codes;
+    fe_take stream_float16_codes;
+    fe_take bfloat16_codes;
+    fe_take stream_bfloat16_codes;
     fe_add add_float32;
     fe_add add_float64;
     fe_add sum_float32;

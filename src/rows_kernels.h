@@ -25,10 +25,32 @@ FE_TARGET FE_INLINE void fetch_row(const char *row, size_t n)
         __builtin_prefetch(row + n - 1);
 }
 
-FE_TARGET static void fetch(const char *table, size_t row_bytes, const uint64_t *block, ptrdiff_t n)
+/* Rows of codes are so short that the line in which they end is worth a fetch, too, where they do not begin with
+ * a line. */
+FE_TARGET FE_INLINE void fetch_short(const char *row, size_t n)
 {
-    for (ptrdiff_t i = 0; i < n; ++i)
-        fetch_row(table + block[i] * row_bytes, row_bytes);
+    fetch_row(row, n);
+    __builtin_prefetch(row + n - 1);
+}
+
+/* The scales and zero points of a row of codes as well: they lie elsewhere. */
+FE_TARGET FE_INLINE void fetch_codes(const struct fe_table *table, uint64_t id)
+{
+    const fe_codes *how = table->codes;
+    fetch_short(table->data + id * table->row_bytes, table->row_bytes);
+    fetch_short(how->scale + id * how->scale_bytes, how->scale_bytes);
+    if (how->zero)
+        fetch_short((const char *)how->zero + id * how->groups, how->groups);
+}
+
+FE_TARGET static void fetch(const struct fe_table *table, const uint64_t *block, ptrdiff_t n)
+{
+    if (table->codes)
+        for (ptrdiff_t i = 0; i < n; ++i)
+            fetch_codes(table, block[i]);
+    else
+        for (ptrdiff_t i = 0; i < n; ++i)
+            fetch_row(table->data + block[i] * table->row_bytes, table->row_bytes);
 }
 
 /* out row i from `row`, for each of the n ids, while row i + ahead is fetched as long as its id is known. */
@@ -83,9 +105,12 @@ FE_TARGET FE_INLINE void copy_halves(char *restrict out, const char *table, size
             copy_lines(out, table, lines * FE_LINE, block, n, known, ahead, lines, 0);            \
         break;
 
-FE_TARGET static void copy(char *restrict out, const char *table, size_t row_bytes, const uint64_t *block,
-                           ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead)
+FE_TARGET static void copy(char *restrict out, const struct fe_table *rows, const uint64_t *block, ptrdiff_t n,
+                           ptrdiff_t known)
 {
+    const char *table = rows->data;
+    const size_t row_bytes = rows->row_bytes;
+    const ptrdiff_t ahead = rows->ahead;
     switch (row_bytes / FE_LINE) {
     case 0:
         if (row_bytes >= 32)
@@ -151,9 +176,12 @@ FE_TARGET FE_INLINE void stream_lines(char *restrict out, const char *table, siz
         stream_lines(out, table, lines * FE_LINE, block, n, known, ahead);                        \
         break;
 
-FE_TARGET static void stream(char *restrict out, const char *table, size_t row_bytes, const uint64_t *block,
-                             ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead)
+FE_TARGET static void stream(char *restrict out, const struct fe_table *rows, const uint64_t *block,
+                             ptrdiff_t n, ptrdiff_t known)
 {
+    const char *table = rows->data;
+    const size_t row_bytes = rows->row_bytes;
+    const ptrdiff_t ahead = rows->ahead;
     switch (row_bytes % FE_LINE || (uintptr_t)out % FE_LINE ? 0 : row_bytes / FE_LINE) {
     FE_CASES(FE_STREAM_LINES)
     default:
@@ -179,14 +207,19 @@ FE_TARGET static inline void widen_row(char *restrict out, const char *restrict 
     }
 }
 
-FE_TARGET static void widen_bfloat16(char *out, const char *table, size_t row_bytes,
-                                     const uint64_t *block, ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead)
+FE_TARGET static void widen_bfloat16(char *out, const struct fe_table *rows, const uint64_t *block,
+                                     ptrdiff_t n, ptrdiff_t known)
 {
+    const char *table = rows->data;
+    const size_t row_bytes = rows->row_bytes;
+    const ptrdiff_t ahead = rows->ahead;
     FE_EACH_ROW({
         widen_row(out, row, row_bytes);
         out += 2 * row_bytes;
     })
 }
+
+#include "codes.h"
 
 /* What lies in order is fetched by the processor itself: values without positions, and the rows of sums. */
 #define FE_FETCH_PAIR(i, is_sum)                                                                  \
@@ -257,6 +290,7 @@ FE_ADD(sum_float32, float, 1)
 FE_ADD(sum_float64, double, 1)
 
 const fe_rows FE_PASTE(fe_rows, FE_ISA) = {
-    FE_TEXT(FE_ISA), loader, first_outside, fetch, copy, stream, widen_bfloat16, add_float32, add_float64,
-    sum_float32, sum_float64,
+    FE_TEXT(FE_ISA), loader, first_outside, fetch, copy, stream, widen_bfloat16, float32_codes,
+    stream_float32_codes, float64_codes, stream_float64_codes, float16_codes, stream_float16_codes,
+    bfloat16_codes, stream_bfloat16_codes, add_float32, add_float64, sum_float32, sum_float64,
 };

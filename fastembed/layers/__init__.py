@@ -10,10 +10,14 @@ from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.layer import Layer
+from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
-__all__ = ["Dense", "Embedding", "InputSpec", "Layer", "deserialize", "serialize"]
+__all__ = ["Dense", "Embedding", "InputSpec", "Layer", "ReversibleEmbedding", "deserialize", "serialize"]
 
-_registry = Registry("layer", {"Dense": Dense, "Embedding": Embedding, "Layer": Layer})
+_registry = Registry(
+    "layer",
+    {"Dense": Dense, "Embedding": Embedding, "Layer": Layer, "ReversibleEmbedding": ReversibleEmbedding},
+)
 
 
 def serialize(layer: Layer) -> dict[str, Any]:

@@ -616,6 +616,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
         with _build_lock:
             if self.built:
                 return
+            self._prepare_for(self._dtype_policy)
             before = dict(self.__dict__)
             weights = [*self._trainable_weights], [*self._non_trainable_weights]
             shapes = dict(list(zip(self._build_parameters, args)) + list(kwargs.items()))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed._rows import Table
+from fastembed._rows import OutOfRange, Table
 from fastembed.tables.dense import DenseTable
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class LoraTable:
         self.base = base
         self._a, self._b = (x if isinstance(x, Table) else DenseTable(x) for x in (a, b))
         self.scale = float(scale)
-        (rows, columns), rank = base.shape, self._a.shape[1]
+        (rows, columns), rank = base.shape, self._b.shape[0]
         if self._a.shape != (rows, rank) or self._b.shape != (rank, columns):
             raise ValueError(
                 f"matrices of shape {self._a.shape} and {self._b.shape} cannot be added to a table of shape "
@@ -71,20 +71,26 @@ class LoraTable:
         dtype: np.dtype[Any] = self.base.row_dtype
         return dtype
 
-    def gather(self, ids: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def gather(
+        self,
+        ids: NDArray[Any],
+        out: NDArray[Any] | None = None,
+        out_of_range: str | int | OutOfRange = "raise",
+    ) -> NDArray[Any]:
         """Rows at ``ids``; see `fastembed._rows.Table.gather`.
 
         Other threads may assign to base, A and B meanwhile; what each of them gives to a row is wholly old or
         wholly new.
         """
-        rows: NDArray[Any] = self.base.gather(ids, out)
+        rows: NDArray[Any] = self.base.gather(ids, out, out_of_range)
         flat, flat_ids = rows.reshape(-1, self.shape[1]), np.asarray(ids).reshape(-1)
         b = self._b.array
         wide = np.promote_types(np.float32, self.row_dtype) if self.row_dtype.kind == "f" else np.float32
         step = max(1, _AT_ONCE // max(1, self.shape[1]))
-        for start in range(0, len(flat), step):
-            lot = slice(start, start + step)
-            more = np.matmul(self._a.gather(flat_ids[lot]), b)
-            more *= np.float32(self.scale)
-            flat[lot] = flat[lot].astype(wide, copy=False) + more
+        with np.errstate(over="ignore"):  # a number beyond float16 becomes infinite, as in Keras
+            for start in range(0, len(flat), step):
+                lot = slice(start, start + step)
+                more = np.matmul(self._a.gather(flat_ids[lot], None, out_of_range), b)
+                more *= np.float32(self.scale)
+                flat[lot] = flat[lot].astype(wide, copy=False) + more
         return rows

@@ -16,6 +16,8 @@ import numpy as np
 import fastembed
 from fastembed import _rows, _team
 from fastembed.dtypes import widen_bfloat16
+from fastembed.quantizers import unpack_int4
+from fastembed.tables import Int4Table, Int8Table
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -88,6 +90,54 @@ def gather() -> None:
                         out = outs.place(np.zeros(expected.shape, expected.dtype), at_end)
                         assert same(table.gather(ids, out), expected)
                     assert same(table.gather(ids), expected)
+
+
+def codes() -> None:
+    """Rows of codes: codes, scales, zero points, ids and output, each of them at both ends."""
+    fences = {name: Fence(8 * PAGE) for name in ("codes", "scale", "zero", "ids")}
+    outs = Fence(LARGE + 64 * PAGE)
+    for columns in (*range(1, 140), 255, 256, 257, 513, 4096):
+        for way in ("int8", "int4", "blocks"):
+            print(f"codes: {way}, {columns} columns", flush=True)
+            for row_dtype in ("f4", "f8", "f2"):
+                for at_end in (False, True):
+                    check_codes(columns, way, row_dtype, at_end, fences, outs)
+
+
+def check_codes(
+    columns: int, way: str, row_dtype: str, at_end: bool, fences: dict[str, Fence], outs: Fence
+) -> None:
+    rows, block = 3 if columns < 1000 else 2, 5 if columns % 2 else 32
+    blocks = -(-columns // block) if way == "blocks" else 1
+    wide = "f8" if row_dtype == "f8" else "f4"
+    stored = fill((rows, columns if way == "int8" else (columns + 1) // 2), "i1")
+    stored = fences["codes"].place(stored, at_end)
+    scale = fences["scale"].place(np.arange(1, rows * blocks + 1, dtype=wide).reshape(rows, blocks), at_end)
+    zero = fences["zero"].place(fill((rows, blocks), "i1"), at_end)
+    numbers = (stored if way == "int8" else unpack_int4(stored, columns, axis=-1)).astype(wide)
+    if way == "blocks":
+        table = Int4Table(stored, columns, scale, zero, block, row_dtype=np.dtype(row_dtype).name)
+        groups = np.arange(columns) // block
+        answers = (numbers - zero[:, groups]) * scale[:, groups].astype(row_dtype)
+    else:
+        name = np.dtype(row_dtype).name
+        table = (
+            Int8Table(stored, scale, name)
+            if way == "int8"
+            else Int4Table(stored, columns, scale, row_dtype=name)
+        )
+        answers = numbers / scale
+    answers = answers.astype(row_dtype)
+    # The last number is written past the caches, where rows are multiples of 16 bytes.
+    counts = (1, 2, 257, LARGE // answers[0].nbytes + 3) if columns in (8, 96, 4096) else (1, 2, 257)
+    for count in counts:
+        ids = ids_for(rows, count)
+        ids = fences["ids"].place(ids, at_end) if count <= 257 else ids
+        nbytes = count * answers[0].nbytes
+        out = outs.bytes[PAGE:-PAGE]
+        out = (out[-nbytes:] if at_end else out[:nbytes]).view(row_dtype).reshape(count, columns)
+        table.gather(ids, out)
+        assert (out == answers[ids]).all()
 
 
 def ids() -> None:
@@ -180,7 +230,7 @@ def control() -> None:
     _rows.gather(np.lib.stride_tricks.as_strided(table, (5, 3), table.strides), np.array([4]))
 
 
-CASES = {case.__name__: case for case in (gather, ids, outside, large, accumulate, control)}
+CASES = {case.__name__: case for case in (gather, codes, ids, outside, large, accumulate, control)}
 
 
 def main(what: str, threads: str) -> None:
