@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src -name '*.[chp]*')
 PYTEST := pytest -c pyproject.toml
 
-.PHONY: demo test test-main test-serial test-numpy1 check bench stress debug sanitize dist clean
+.PHONY: demo test test-main test-serial test-numpy1 check docs bench stress debug sanitize dist clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo  ## Build, and do the main job on real input: seconds
@@ -47,6 +47,10 @@ check: .venv/.test  ## The linters, the types, the stubs against the compiled mo
 		fastembed._rows fastembed._team fastembed._memory
 	.venv/bin/lint-imports
 
+docs: .venv/.docs  ## The pages of docs/ and of the docstrings, into build/docs/index.html; a warning is an error
+	.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
+	@echo "build/docs/index.html"
+
 bench: .venv-bench/.bench  ## All cases beside all peers, half an hour; writes benchmarks/RESULTS.md (BENCH=--quick: two minutes)
 	.venv-bench/bin/python -m benchmarks --wheel build/bench/*.whl --json build/bench/rounds.json $(BENCH)
 
@@ -81,6 +85,10 @@ clean:
 	.venv/bin/pip install --quiet --editable '.[test,dev]'
 	mkdir -p build
 	touch $@ .venv/.demo
+
+.venv/.docs: .venv/.demo
+	.venv/bin/pip install --quiet 'keras-fastembed[docs]'  # of what is installed: brings the tools, builds nothing
+	touch $@
 
 .venv-bench/.bench: $(SOURCES)
 	$(PYTHON) -m venv .venv-bench

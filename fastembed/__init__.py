@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fastembed.threads import get_num_threads, num_threads, set_num_threads
 
 # isort: split
-from fastembed import backend, constraints, dtype_policies, initializers, layers, ops, regularizers
+from fastembed import backend, constraints, dtype_policies, initializers, layers, ops, random, regularizers
 from fastembed._version import __version__
 from fastembed.dtype_policies import DTypePolicy
 from fastembed.eras import era
@@ -25,7 +25,7 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, mixed_precision, saving
+    from fastembed import config, mixed_precision, saving, utils
 
 __all__ = [
     "DTypePolicy",
@@ -44,14 +44,16 @@ __all__ = [
     "mixed_precision",
     "num_threads",
     "ops",
+    "random",
     "recording",
     "regularizers",
     "saving",
     "set_cache_limit",
     "set_num_threads",
+    "utils",
 ]
 
-_LAZY = frozenset({"config", "mixed_precision", "saving"})
+_LAZY = frozenset({"config", "mixed_precision", "saving", "utils"})
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
-"""Names and configs of the small objects that a layer is given: one mechanism for all kinds of them.
+"""Names and configs of the objects that layers are given, and of layers: one mechanism for all kinds.
 
 An initializer, a regularizer or a constraint reaches a layer as None, a name, a class, an instance, a plain
 function, or the config that some Keras wrote into a file. A `Registry` knows the names of one kind and
-turns each of these into the object, and the object into Keras 3's config.
+turns each of these into the object. `serialize_keras_object` writes any of them down as Keras 3 does, and
+`deserialize_keras_object` reads it back.
 
 Configs come from files that anybody may have written, so they are data only: nothing that they name is
 imported, and everything wrong with one is a ValueError.
@@ -14,7 +15,18 @@ import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar
 
+import numpy as np
+
+from fastembed._custom_objects import (
+    CustomObjectScope,
+    get_registered_function,
+    get_registered_name,
+    get_registered_object,
+)
+from fastembed.dtypes import standardize_dtype
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Self
 
 T = TypeVar("T")
@@ -61,22 +73,27 @@ class _Description(NamedTuple):
     """What a config says, whatever its dialect."""
 
     name: str
-    registered_name: str
+    custom_name: str | None  # what a class or function of the user's own would be found under
     settings: Mapping[str, Any]
-    from_keras: bool  # it means a class of Keras's own, not one of the user's that has the same name
+    from_keras: bool  # it may mean a class of Keras's own
+    is_function: bool = False
 
 
 class Registry:
-    """The names of one kind of object, and the way between objects, names and configs.
+    """The names of one kind of object, and the way from names and configs to objects.
 
     Parameters
     ----------
     kind : str
-        ``"initializer"``, say: used in error messages, and with an "s" as the name of Keras's module.
+        ``"initializer"``, say: used in error messages.
     names : mapping of str to callable
         What each name makes: a class, or a function that takes the config's items as keywords.
     old_keys : mapping of str to str or None, optional
         Config keys of earlier eras and what they are called today; None drops the key.
+    module : str, optional
+        Where Keras 3 keeps these classes; default ``"keras.<kind>s"``.
+    elsewhere : mapping of type to str, optional
+        Classes that Keras 3 keeps in another module than the rest.
     """
 
     def __init__(
@@ -84,62 +101,42 @@ class Registry:
         kind: str,
         names: Mapping[str, Callable[..., Any]],
         old_keys: Mapping[str, str | None] | None = None,
+        module: str | None = None,
+        elsewhere: Mapping[type, str] | None = None,
     ) -> None:
         self.kind = kind
         self.names = names
         self.old_keys = old_keys or {}
+        self.module = module or f"keras.{kind}s"
+        _homes.update({cls: self.module for cls in names.values() if isinstance(cls, type)})
+        _homes.update(elsewhere or {})
+        _registries.append(self)
 
     def get(self, identifier: Any) -> Any:
         """The object that ``identifier`` means; None for None."""
         if identifier is None:
             return None
-        if isinstance(identifier, (str, Mapping)):
-            made = self.deserialize(identifier)
-        elif isinstance(identifier, type):
-            made = identifier()
-        else:
-            made = identifier
+        made = self.deserialize(identifier) if isinstance(identifier, (str, Mapping)) else identifier
+        if isinstance(made, type):
+            made = made()
         if not callable(made):
             raise self._not_understood(identifier)
         return made
-
-    def serialize(self, obj: Any) -> Any:
-        """Keras 3's config of ``obj``; None and names as they are."""
-        if obj is None or isinstance(obj, str):
-            return obj
-        if isinstance(obj, types.FunctionType) and obj.__name__ != "<lambda>":
-            return {
-                "module": "builtins",
-                "class_name": "function",
-                "config": obj.__name__,
-                "registered_name": "function",
-            }
-        cls = type(obj)
-        if not hasattr(obj, "get_config"):
-            raise ValueError(
-                f"{obj!r:.200} cannot be written as a config: it is neither a function with a name nor an "
-                "object with get_config()"
-            )
-        ours = cls in self.names.values()
-        # A class of __main__ has no module that a reader could know; Keras writes None.
-        own_module = None if cls.__module__ == "__main__" else cls.__module__
-        return {
-            "module": f"keras.{self.kind}s" if ours else own_module,
-            "class_name": cls.__name__,
-            "config": obj.get_config(),
-            "registered_name": None if ours else cls.__name__,
-        }
 
     def deserialize(self, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
         """The object that ``config`` describes, in the dialect of any era; None for None."""
         if config is None:
             return None
-        custom_objects = custom_objects or {}
         asked = self._read(config)
         settings = asked.settings
-        made_by = custom_objects.get(asked.registered_name) or custom_objects.get(asked.name)
-        if made_by is not None and not isinstance(made_by, type):
-            return made_by  # a function is itself the object
+        made_by = None
+        if asked.custom_name is not None:
+            find = get_registered_function if asked.is_function else get_registered_object
+            made_by = find(asked.custom_name, custom_objects)
+            if made_by is None and not asked.from_keras:  # the name without its package
+                made_by = find(asked.name, custom_objects)
+            if made_by is not None and not isinstance(made_by, type):
+                return made_by  # a function is itself the object
         if made_by is None and asked.from_keras:
             made_by = self.names.get(asked.name)
             renamed = ((self.old_keys.get(key, key), value) for key, value in settings.items())
@@ -147,9 +144,10 @@ class Registry:
         if made_by is None:
             raise self._not_understood(config)
         try:
-            if hasattr(made_by, "from_config"):
-                return made_by.from_config(settings)
-            return made_by(**settings)
+            with CustomObjectScope(custom_objects):  # for what its own config names
+                if hasattr(made_by, "from_config"):
+                    return made_by.from_config(settings)
+                return made_by(**settings)
         except TypeError as error:  # settings that it does not have
             raise ValueError(f"{config!r:.200} does not describe a {asked.name}: {error}") from error
 
@@ -165,22 +163,170 @@ class Registry:
             }
         name, settings = config["class_name"], config.get("config") or {}
         if name == "function" and isinstance(settings, str):
-            return _Description(settings, settings, {}, from_keras=False)
+            return _Description(settings, settings, {}, from_keras=False, is_function=True)
         if not (isinstance(name, str) and isinstance(settings, Mapping)):
             raise self._not_understood(config)
-        # A class of the user's own is told by its module or, where that was __main__ and was written as None,
-        # by the package that it was registered under ("Custom>Zeros").
-        module, registered_name = config.get("module"), config.get("registered_name") or name
-        if module is None:
-            from_keras = ">" not in str(registered_name)
-        else:
-            from_keras = str(module).partition(".")[0] in _KERAS_PACKAGES
-        return _Description(name, str(registered_name), settings, from_keras)
+        # Since tf.keras 2.11 a config says whose class it means: Keras's own are in one of its modules and
+        # are registered under no other name; the module of one in the user's own script is written as None.
+        registered_name = str(config.get("registered_name") or name)
+        from_keras = registered_name == name and _is_of_keras(config.get("module", "keras"))
+        said_to_be_keras_s = from_keras and config.get("registered_name", name) is None
+        return _Description(name, None if said_to_be_keras_s else registered_name, settings, from_keras)
 
     def _not_understood(self, identifier: Any) -> ValueError:
         known = sorted({made_by.__name__ for made_by in self.names.values()})
         return ValueError(
             f"Could not interpret {self.kind} identifier: {identifier!r:.200}. Known are {', '.join(known)} "
-            "and their other Keras names. For one of your own pass the object itself, or name it in "
-            "deserialize(config, custom_objects={name: class or function})."
+            "and their other Keras names. For one of your own pass the object itself, or decorate it with "
+            "register_keras_serializable(), or name it in deserialize(config, custom_objects={name: class or "
+            "function})."
         )
+
+
+_registries: list[Registry] = []
+_homes: dict[type, str] = {}  # the module that Keras 3 writes into the config of a class of its own
+
+
+def is_class_of_keras(cls: type) -> bool:
+    """Whether Keras 3 exports this class, and says so in configs; a subclass of the user's own is none."""
+    return cls in _homes
+
+
+def _is_of_keras(module: Any) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] in _KERAS_PACKAGES
+
+
+def serialize_keras_object(obj: Any) -> Any:
+    """Anything that a config may hold, as Keras 3 writes it, ready for JSON.
+
+    Parameters
+    ----------
+    obj : object
+        None, a string, a number, an array, bytes, a slice, Ellipsis; an object with ``get_config``; a
+        function with a name, which is written as that name; a list, tuple or dict of these.
+
+    Raises
+    ------
+    TypeError
+        For a lambda and an object without ``get_config``: they cannot be written as data.
+
+    Examples
+    --------
+    >>> serialize_keras_object({"rows": [1, np.float32(2)], "name": b"x"})
+    {'rows': [1, 2.0], 'name': {'class_name': '__bytes__', 'config': {'value': 'x'}}}
+    """
+    if obj is None or isinstance(obj, (str, int, float)):
+        return obj
+    if isinstance(obj, (list, tuple)):
+        items = [serialize_keras_object(item) for item in obj]
+        return tuple(items) if isinstance(obj, tuple) else items
+    if isinstance(obj, dict):
+        return {key: serialize_keras_object(value) for key, value in obj.items()}
+    if isinstance(obj, bytes):
+        return {"class_name": "__bytes__", "config": {"value": obj.decode()}}
+    if isinstance(obj, slice):
+        ends = {"start": obj.start, "stop": obj.stop, "step": obj.step}
+        return {"class_name": "__slice__", "config": serialize_keras_object(ends)}
+    if obj is ...:
+        return {"class_name": "__ellipsis__", "config": {}}
+    if isinstance(obj, np.ndarray) and obj.ndim:
+        settings = {"value": obj.tolist(), "dtype": standardize_dtype(obj.dtype)}
+        return {"class_name": "__numpy__", "config": settings}
+    if isinstance(obj, (np.generic, np.ndarray)):
+        return obj.item()
+    if isinstance(obj, types.FunctionType) and obj.__name__ != "<lambda>":
+        return {
+            "module": "builtins",
+            "class_name": "function",
+            "config": get_registered_name(obj),
+            "registered_name": "function",
+        }
+    if isinstance(obj, type) or not hasattr(obj, "get_config"):
+        raise TypeError(
+            f"{obj!r:.200} cannot be written as a config: it is neither a function with a name nor an "
+            "object with get_config()"
+        )
+    cls = type(obj)
+    # A class of __main__ has no module that a reader could know; Keras writes None.
+    own_module = None if cls.__module__ == "__main__" else cls.__module__
+    return {
+        "module": _homes.get(cls, own_module),
+        "class_name": cls.__name__,
+        "config": serialize_keras_object(obj.get_config()),
+        "registered_name": None if cls in _homes else get_registered_name(cls),
+    }
+
+
+def deserialize_keras_object(
+    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> Any:
+    """What `serialize_keras_object` wrote, here or in Keras.
+
+    Parameters
+    ----------
+    config : object
+        As JSON holds it: a string or a number is itself, a list or dict is read item by item.
+    custom_objects : mapping of str to class or function, optional
+        Classes and functions of the caller's own, by the names that configs give them.
+    safe_mode : bool, default True
+        For programs that pass it: a lambda is code in a file, and is never run.
+
+    Raises
+    ------
+    ValueError
+        If a class is unknown or does not take these settings, or for a lambda. Nothing that is named is
+        imported.
+
+    Examples
+    --------
+    >>> deserialize_keras_object([1, {"class_name": "__slice__",
+    ...                               "config": {"start": 0, "stop": 2, "step": None}}])
+    [1, slice(0, 2, None)]
+    """
+    if isinstance(config, str):
+        own = get_registered_object(config, custom_objects)
+        return config if own is None else own
+    if isinstance(config, (list, tuple)):
+        return [deserialize_keras_object(item, custom_objects, safe_mode) for item in config]
+    if not isinstance(config, Mapping):
+        return config
+    if "class_name" not in config or "config" not in config:
+        return {
+            key: deserialize_keras_object(value, custom_objects, safe_mode) for key, value in config.items()
+        }
+    name, settings = config["class_name"], config["config"]
+    if isinstance(name, str) and name in _PLAIN:
+        try:
+            return _PLAIN[name](settings)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{config!r:.200} does not describe a value: {error!r}") from error
+    if name == "__lambda__":
+        raise ValueError(
+            f"the config has a Python lambda, which is code: {config!r:.200}. It is never run here, whatever "
+            "safe_mode says; make it a function with a name and give that in custom_objects"
+        )
+    module = config.get("module", "keras")
+    for registry in _registries if isinstance(name, str) else ():
+        if name in registry.names and _may_be_in(module, registry.module):
+            return registry.deserialize(config, custom_objects)
+    return _of_the_user.deserialize(config, custom_objects)
+
+
+def _may_be_in(module: Any, home: str) -> bool:
+    """Whether some Keras kept in ``module`` what Keras 3 keeps in ``home``."""
+    return _is_of_keras(module) and (module == "keras" or home.rpartition(".")[2] in module.split("."))
+
+
+def _as_array(settings: Any) -> NDArray[Any]:
+    dtype = standardize_dtype(settings["dtype"])
+    return np.array(settings["value"], "float32" if dtype == "bfloat16" else dtype)
+
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "__numpy__": _as_array,
+    "__tensor__": _as_array,
+    "__bytes__": lambda settings: settings["value"].encode(),
+    "__slice__": lambda settings: slice(settings["start"], settings["stop"], settings["step"]),
+    "__ellipsis__": lambda settings: ...,
+}
+_of_the_user = Registry("object", {})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed import ops
+from fastembed import dtype_policies, ops
 from fastembed.dtypes import (
     array_dtype,
     as_dtype,
@@ -69,13 +69,14 @@ def cast(x: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def clear_session() -> None:
-    """Count automatic names from the beginning again: the next Embedding is ``embedding``.
+    """Count automatic names from the beginning again, and let the default dtype policy be that of floatx.
 
     Layers that are there stay as they are.
 
     >>> clear_session()
     """
     reset_names()
+    dtype_policies.set_dtype_policy(None)
 
 
 def cast_to_floatx(x: ArrayLike) -> NDArray[Any]:

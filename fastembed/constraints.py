@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastembed._floats import widened
-from fastembed._registry import Configurable, Registry, subclasses_in
+from fastembed._registry import Configurable, Registry, serialize_keras_object, subclasses_in
 from fastembed.dtypes import epsilon
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class MaxNorm(_OfNorms):
     max_value : float, default 2
     axis : int, sequence of int or None, default 0
         Along which the norms are taken: 1 for the rows of an embedding table, None for the whole of it.
+    m : float, optional
+        The name of ``max_value`` in Keras 1.
 
     Examples
     --------
@@ -99,8 +101,10 @@ class MaxNorm(_OfNorms):
            [0.3, 0.4]])
     """
 
-    def __init__(self, max_value: float = 2, axis: int | Sequence[int] | None = 0) -> None:
-        self.max_value = max_value
+    def __init__(
+        self, max_value: float = 2, axis: int | Sequence[int] | None = 0, *, m: float | None = None
+    ) -> None:
+        self.max_value = max_value if m is None else m
         self.axis = axis
 
     def _scaled(self, w: NDArray[Any], norms: NDArray[Any]) -> NDArray[Any]:
@@ -145,6 +149,8 @@ class MinMaxNorm(_OfNorms):
         How far towards the bounds one call goes; 1 is all the way.
     axis : int, sequence of int or None, default 0
         Along which the norms are taken: 1 for the rows of an embedding table, None for the whole of it.
+    low, high : float, optional
+        The names of ``min_value`` and ``max_value`` in Keras 1.
 
     Examples
     --------
@@ -159,9 +165,12 @@ class MinMaxNorm(_OfNorms):
         max_value: float = 1.0,
         rate: float = 1.0,
         axis: int | Sequence[int] | None = 0,
+        *,
+        low: float | None = None,
+        high: float | None = None,
     ) -> None:
-        self.min_value = min_value
-        self.max_value = max_value
+        self.min_value = min_value if low is None else low
+        self.max_value = max_value if high is None else high
         self.rate = rate
         self.axis = axis
 
@@ -186,11 +195,7 @@ min_max_norm = MinMaxNorm
 non_neg = nonneg = NonNeg
 unit_norm = unitnorm = UnitNorm
 
-_registry = Registry(
-    "constraint",
-    subclasses_in(globals(), Constraint),
-    old_keys={"m": "max_value", "low": "min_value", "high": "max_value"},  # Keras 1
-)
+_registry = Registry("constraint", subclasses_in(globals(), Constraint))
 
 
 def get(identifier: Any) -> Any:
@@ -199,8 +204,9 @@ def get(identifier: Any) -> Any:
     Parameters
     ----------
     identifier : None, str, dict, class or callable
-        A name of any Keras era (case matters), a config of any era (see `deserialize`), a class to be made
-        without arguments, or anything that is called with an array and returns another.
+        A name of any Keras era (case matters) or of something registered, a config of any era (see
+        `deserialize`), a class to be made without arguments, or anything that is called
+        with an array and returns another.
 
     Returns
     -------
@@ -225,7 +231,7 @@ def serialize(constraint: Any) -> Any:
 
     Raises
     ------
-    ValueError
+    TypeError
         For a lambda and for an object without ``get_config``: they cannot be written as data.
 
     Examples
@@ -233,7 +239,7 @@ def serialize(constraint: Any) -> Any:
     >>> serialize(UnitNorm(axis=1))
     {'module': 'keras.constraints', 'class_name': 'UnitNorm', 'config': {'axis': 1}, 'registered_name': None}
     """
-    return _registry.serialize(constraint)
+    return serialize_keras_object(constraint)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

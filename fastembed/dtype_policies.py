@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from fastembed._registry import Registry, serialize_keras_object
 from fastembed.dtypes import array_dtype, floatx, is_float, standardize_dtype
 
 if TYPE_CHECKING:
@@ -353,15 +354,22 @@ def set_dtype_policy(policy: Any) -> None:
 
 # --- Names and configs ---
 
-_POLICIES: dict[str, type[DTypePolicy]] = {
-    "DTypePolicy": DTypePolicy,
-    "FloatDTypePolicy": DTypePolicy,
-    "Policy": DTypePolicy,  # tf.keras
-    "PolicyV1": DTypePolicy,  # tf.keras 2.4 to 2.10, keras.mixed_precision.experimental
-    "QuantizedDTypePolicy": QuantizedDTypePolicy,
-    "Int4DTypePolicy": Int4DTypePolicy,
-    "DTypePolicyMap": DTypePolicyMap,
-}
+_registry = Registry(
+    "dtype policy",
+    {
+        "DTypePolicy": DTypePolicy,
+        "FloatDTypePolicy": DTypePolicy,
+        "Policy": DTypePolicy,  # tf.keras
+        "PolicyV1": DTypePolicy,  # tf.keras 2.4 to 2.10, under mixed_precision.experimental
+        "QuantizedDTypePolicy": QuantizedDTypePolicy,
+        "Int4DTypePolicy": Int4DTypePolicy,
+        "DTypePolicyMap": DTypePolicyMap,
+    },
+    # The experimental policies of tf.keras also said how the optimizer scales the loss.
+    old_keys={"loss_scale": None},
+    module="keras.dtype_policies",
+    elsewhere={DTypePolicy: "keras"},
+)
 
 
 def get(identifier: Any) -> DTypePolicy:
@@ -401,21 +409,16 @@ def get(identifier: Any) -> DTypePolicy:
     return (Int4DTypePolicy if mode.startswith("int4/") else QuantizedDTypePolicy)(mode, source_name)
 
 
-def serialize(policy: DTypePolicy) -> dict[str, Any]:
+def serialize(policy: DTypePolicy) -> Any:
     """The config of a policy as Keras 3 writes it, ready for JSON.
 
     >>> serialize(DTypePolicy("float32"))
     {'module': 'keras', 'class_name': 'DTypePolicy', 'config': {'name': 'float32'}, 'registered_name': None}
     """
-    return {
-        "module": "keras" if type(policy) is DTypePolicy else "keras.dtype_policies",
-        "class_name": type(policy).__name__,
-        "config": policy.get_config(),
-        "registered_name": None,
-    }
+    return serialize_keras_object(policy)
 
 
-def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> DTypePolicy:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The policy that a config describes.
 
     Parameters
@@ -436,15 +439,4 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
     >>> deserialize({"class_name": "Policy", "config": {"name": "mixed_float16"}})
     <DTypePolicy "mixed_float16">
     """
-    name, settings = config.get("class_name"), config.get("config") or {}
-    made_by = {**_POLICIES, **(custom_objects or {})}.get(str(name))
-    if made_by is None or not isinstance(settings, Mapping):
-        raise ValueError(
-            f"not the config of a dtype policy: {config!r:.200}. The known classes are {', '.join(_POLICIES)}"
-        )
-    # The experimental policies of tf.keras named how the optimizer scales the loss.
-    settings = {key: value for key, value in settings.items() if key != "loss_scale"}
-    try:
-        return made_by.from_config(settings)
-    except TypeError as error:
-        raise ValueError(f"{config!r:.200} does not describe a {name}: {error}") from error
+    return _registry.deserialize(config, custom_objects)

@@ -153,7 +153,8 @@ def widen_bfloat16(words: NDArray[np.uint16]) -> NDArray[np.float32]:
     >>> widen_bfloat16(np.array([0x3F80, 0xC000], np.uint16))
     array([ 1., -2.], dtype=float32)
     """
-    return (words.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    # asarray, because arithmetic makes a NumPy scalar of an array without axes.
+    return np.asarray(words.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def round_to_bfloat16(values: NDArray[Any]) -> NDArray[np.uint16]:

@@ -10,7 +10,6 @@ keyword: what a position means, how things are named and ordered, and which dial
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 import numpy as np
 
 from fastembed import dtype_policies, initializers
+from fastembed._old_keras import initializer_of_keras1, keras1_config, keras2_config, tf_keras_config
+from fastembed._registry import serialize_keras_object
 from fastembed.dtypes import standardize_dtype
 from fastembed.names import automatic_name, checked_name, snake_case, snake_case_of_2
 
@@ -62,11 +63,14 @@ class Era:
         Whether a built layer refuses new variables and layers.
     shape_is_kept : bool
         Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
+    writes_defaults : bool
+        Whether the config of a layer that adds nothing to `Layer` names the arguments that were not given.
     """
 
     name: ClassVar[str] = "keras3"
     locks: ClassVar[bool] = True
     shape_is_kept: ClassVar[bool] = False
+    writes_defaults: ClassVar[bool] = True
 
     # Parameters of constructors in the order of their positions, where that is not the signature's.
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -130,6 +134,10 @@ class Era:
         """The initializer that ``identifier`` means."""
         return initializers.get(identifier)
 
+    def written(self, value: Any) -> Any:
+        """An initializer, a regularizer or a constraint as this Keras writes it; plain values as they are."""
+        return serialize_keras_object(value)
+
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
@@ -175,13 +183,17 @@ class Era:
             "dtype": dtype_policies.serialize(layer.dtype_policy),
         }
         if layer.activity_regularizer is not None:
-            config["activity_regularizer"] = layer._serialized_activity_regularizer()
+            config["activity_regularizer"] = self.written(layer.activity_regularizer)
         return config
 
     def entries(self, kind: str, entries: Config) -> Config:
-        """The entries that a class of layers adds to its config, out of Keras 3's."""
+        """The entries that a class of layers adds to its config, out of Keras 3's entries."""
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
-        return {key: value for key, value in said.items() if key not in _UNSAID or value != _UNSAID[key]}
+        return {
+            key: self.written(value)
+            for key, value in said.items()
+            if key not in _UNSAID or value != _UNSAID[key]
+        }
 
 
 class TensorFlowKeras(Era):
@@ -189,6 +201,7 @@ class TensorFlowKeras(Era):
 
     name = "tf.keras"
     locks = False
+    writes_defaults = False
 
     _positions: ClassVar = {
         "Layer": ("trainable", "name", "dtype", "dynamic"),
@@ -208,7 +221,11 @@ class TensorFlowKeras(Era):
         return value
 
     def layer_name(self, class_name: str, name: str | None) -> str:
-        return automatic_name(snake_case_of_2(class_name)) if name is None else str(name)
+        if name is None:
+            return automatic_name(snake_case_of_2(class_name))
+        if not isinstance(name, str):
+            raise TypeError(f"Expected `name` argument to be a string, but got: {name!r:.80}")
+        return name  # a slash is allowed
 
     def weight_name(self, layer: str, name: str) -> str:
         return f"{layer}/{name}:0"
@@ -268,20 +285,9 @@ class TensorFlowKeras(Era):
             "registered_name": None,
         }
 
-    def entries(self, kind: str, entries: Config) -> Config:
-        return {key: self._object(key, value) for key, value in super().entries(kind, entries).items()}
-
-    def _object(self, key: str, value: Any) -> Any:
-        """An initializer, a regularizer or a constraint in Keras 3's config, as this Keras writes it."""
-        if not (isinstance(value, dict) and isinstance(value.get("config"), dict)):
-            return value
-        settings = dict(value["config"])
-        for axes in ("input_axes", "output_axes"):  # which came with Keras 3
-            settings.pop(axes, None)
-        for factor in ("l1", "l2"):  # kept in floatx
-            if factor in settings:
-                settings[factor] = float(np.float32(settings[factor]))
-        return {**value, "config": settings}
+    def written(self, value: Any) -> Any:
+        written, theirs = super().written(value), tf_keras_config(value)
+        return {**written, "config": theirs["config"]} if isinstance(theirs, dict) else written
 
 
 class Keras2(TensorFlowKeras):
@@ -294,16 +300,6 @@ class Keras2(TensorFlowKeras):
 
     def trainable(self, value: Any) -> bool:
         return bool(value)
-
-    # The VarianceScaling that each of these functions returned.
-    _SCALINGS: ClassVar[Mapping[str, tuple[float, str, str]]] = {
-        "GlorotUniform": (1.0, "fan_avg", "uniform"),
-        "GlorotNormal": (1.0, "fan_avg", "normal"),
-        "HeUniform": (2.0, "fan_in", "uniform"),
-        "HeNormal": (2.0, "fan_in", "normal"),
-        "LecunUniform": (1.0, "fan_in", "uniform"),
-        "LecunNormal": (1.0, "fan_in", "normal"),
-    }
 
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(snake_case_of_2(class_name), first=1) if name is None else str(name)
@@ -324,22 +320,8 @@ class Keras2(TensorFlowKeras):
     def _policy(self, layer: Any) -> Any:
         return layer.dtype
 
-    def _object(self, key: str, value: Any) -> Any:
-        value = super()._object(key, value)
-        if not (isinstance(value, dict) and "class_name" in value):
-            return value
-        name, settings = value["class_name"], value["config"]
-        if name == "function":  # by its name alone
-            return settings
-        if name in self._SCALINGS:
-            scale, mode, distribution = self._SCALINGS[name]
-            settings = {"scale": scale, "mode": mode, "distribution": distribution, **settings}
-            name = "VarianceScaling"
-        elif name == "VarianceScaling" and settings["distribution"] == "truncated_normal":
-            settings = {**settings, "distribution": "normal"}
-        elif name in ("L1", "L2"):  # functions that returned the class for both
-            name, settings = "L1L2", {"l1": 0.0, "l2": 0.0, **settings}
-        return {"class_name": name, "config": settings}
+    def written(self, value: Any) -> Any:
+        return keras2_config(value)
 
 
 class Keras1(Keras2):
@@ -360,40 +342,6 @@ class Keras1(Keras2):
     }  # fmt: skip
     _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
 
-    # The functions of keras.initializations that are not what their names mean since.
-    _INITIALIZERS: ClassVar[Mapping[str, Callable[[], Any]]] = {
-        "glorot_normal": lambda: initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal"),
-        "he_normal": lambda: initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal"),
-        "orthogonal": lambda: initializers.Orthogonal(gain=1.1),
-    }
-    # How its functions say what our objects are: class, and the settings that matter.
-    _FUNCTIONS: ClassVar[Sequence[tuple[str, str, Mapping[str, Any]]]] = (
-        ("uniform", "RandomUniform", {"minval": -0.05, "maxval": 0.05}),
-        ("normal", "RandomNormal", {"mean": 0.0, "stddev": 0.05}),
-        ("zero", "Zeros", {}),
-        ("one", "Ones", {}),
-        ("identity", "Identity", {"gain": 1.0}),
-        ("orthogonal", "Orthogonal", {"gain": 1.1}),
-        ("lecun_uniform", "VarianceScaling", {"scale": 1.0, "mode": "fan_in", "distribution": "uniform"}),
-        ("glorot_uniform", "VarianceScaling", {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform"}),
-        ("he_uniform", "VarianceScaling", {"scale": 2.0, "mode": "fan_in", "distribution": "uniform"}),
-        (
-            "glorot_normal",
-            "VarianceScaling",
-            {"scale": 1.0, "mode": "fan_avg", "distribution": "untruncated_normal"},
-        ),
-        (
-            "he_normal",
-            "VarianceScaling",
-            {"scale": 2.0, "mode": "fan_in", "distribution": "untruncated_normal"},
-        ),
-    )
-    # Names of a constraint's and a regularizer's settings.
-    _SETTINGS: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "MaxNorm": {"max_value": "m"},
-        "MinMaxNorm": {"min_value": "low", "max_value": "high"},
-    }
-
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(class_name.lower(), first=1) if name is None else str(name)
 
@@ -401,8 +349,10 @@ class Keras1(Keras2):
         return f"{layer}_{self._WEIGHTS.get(name, name)}"
 
     def initializer(self, identifier: Any) -> Any:
-        made = self._INITIALIZERS.get(identifier) if isinstance(identifier, str) else None
-        return super().initializer(identifier) if made is None else made()
+        return initializer_of_keras1(identifier)
+
+    def written(self, value: Any) -> Any:
+        return keras1_config(value)
 
     def row_dropout(self, rate: float) -> float:
         return Era.row_dropout(self, rate)
@@ -426,29 +376,6 @@ class Keras1(Keras2):
             **{old_name.get(key, key): value for key, value in super().entries(kind, entries).items()},
             **dropout,
         }
-
-    def _object(self, key: str, value: Any) -> Any:
-        value = super()._object(key, value)
-        if not (isinstance(value, dict) and "class_name" in value):
-            return value
-        name, settings = value["class_name"], value["config"]
-        if not key.endswith("initializer"):
-            renamed = self._SETTINGS.get(name, {})
-            kept = {renamed.get(setting, setting): it for setting, it in settings.items()}
-            return {"name": "L1L2Regularizer" if name == "L1L2" else name, **kept}
-        for function, class_name, meant in self._FUNCTIONS:
-            if name == class_name and all(_same(settings.get(each), it) for each, it in meant.items()):
-                return function
-        raise ValueError(
-            f"Keras 1 has no name for the initializer {name} with the settings {settings}: "
-            "write the config in another era"
-        )
-
-
-def _same(value: Any, meant: Any) -> bool:
-    if isinstance(meant, float):
-        return isinstance(value, (int, float)) and math.isclose(value, meant)
-    return bool(value == meant)
 
 
 def once(variables: Any) -> list[Any]:
@@ -552,10 +479,10 @@ _WEIGHT_KERAS_3 = ("shape", "initializer", "dtype")
 def weight_arguments(args: tuple[Any, ...]) -> Config:
     """Positional arguments of ``add_weight``, named: their types tell the eras apart.
 
-    A leading string or None is a name, which Keras 2 and tf.keras begin with; a third argument that names a
-    dtype is Keras 3's, another one Keras 1's.
+    A leading string, or None before a shape, is a name, which Keras 2 and tf.keras begin with; a third
+    argument that names a dtype is Keras 3's, another one Keras 1's.
     """
-    if args and (isinstance(args[0], str) or args[0] is None):
+    if args and (isinstance(args[0], str) or (args[0] is None and _is_shape(args[1:2]))):
         order: tuple[str, ...] = _WEIGHT_KERAS_2
     elif len(args) > 2 and not _names_dtype(args[2]):
         order = _WEIGHT_KERAS_1
@@ -564,6 +491,10 @@ def weight_arguments(args: tuple[Any, ...]) -> Config:
     if len(args) > len(order):
         raise TypeError(f"add_weight() takes at most {len(order)} positional arguments ({len(args)} given)")
     return dict(zip(order, args))
+
+
+def _is_shape(arguments: tuple[Any, ...]) -> bool:
+    return any(isinstance(each, (tuple, list)) for each in arguments)
 
 
 def _names_dtype(value: Any) -> bool:

@@ -10,22 +10,25 @@ themselves.
 from __future__ import annotations
 
 import math
-import numbers
-import operator
-import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from fastembed._registry import Configurable, Registry, subclasses_in
-from fastembed.dtypes import standardize_dtype
+from fastembed import random
+from fastembed._registry import (
+    Configurable,
+    Registry,
+    deserialize_keras_object,
+    serialize_keras_object,
+    subclasses_in,
+)
+from fastembed.dtypes import as_dtype
+from fastembed.random import SeedGenerator, as_array_dtype, as_number, as_seed, as_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
-
-    Draw = Callable[[int], NDArray[np.float64]]
 
 
 class Initializer(Configurable):
@@ -68,72 +71,6 @@ class Initializer(Configurable):
         return self.from_config(self.get_config())
 
 
-# --- Making values ---
-
-
-def _as_dtype(dtype: Any) -> np.dtype[Any]:
-    """The dtype of the array to make."""
-    name = standardize_dtype(dtype)
-    return np.dtype(np.float32 if name == "bfloat16" else name)
-
-
-def _as_shape(shape: Any) -> tuple[int, ...]:
-    """``shape`` as a tuple; a single integer is a shape of one dimension, as in NumPy."""
-    sizes = shape if isinstance(shape, (Sequence, np.ndarray)) else [shape]
-    try:
-        return tuple(operator.index(size) for size in sizes)
-    except TypeError:
-        raise ValueError(f"shape must consist of integers, got {shape!r}") from None
-
-
-def _as_number(name: str, value: Any) -> Any:
-    """``value`` if it is a finite number. (With a NaN a truncated normal would draw for ever.)"""
-    if isinstance(value, np.generic):
-        value = value.item()  # JSON cannot hold NumPy's numbers
-    if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise ValueError(f"`{name}` must be a finite number, got {value!r:.200}")
-    return value
-
-
-# Doubles drawn at a time: 512 KiB, which stays in a core's cache until it is narrowed into the output.
-# Drawing all at once would need three times the memory of a float32 table.
-_BLOCK = 65536
-
-
-def _filled(shape: tuple[int, ...], dtype: np.dtype[Any], draw: Draw) -> NDArray[Any]:
-    """An array filled in order by ``draw(n)``, which gives at most ``n`` values.
-
-    A NumPy generator consumes its stream value by value, so the block size does not show in the result.
-    """
-    out = np.empty(shape, dtype)
-    flat = out.reshape(-1)
-    done = 0
-    while done < flat.size:
-        values = draw(min(_BLOCK, flat.size - done))
-        flat[done : done + values.size] = values
-        done += values.size
-    return out
-
-
-def _uniform(rng: np.random.Generator, low: float, high: float) -> Draw:
-    return lambda n: rng.uniform(low, high, n)
-
-
-def _normal(rng: np.random.Generator, mean: float, stddev: float) -> Draw:
-    return lambda n: rng.normal(mean, stddev, n)
-
-
-def _truncated_normal(rng: np.random.Generator, mean: float, stddev: float) -> Draw:
-    """Normal values, of which those more than two standard deviations from the mean are drawn again."""
-    low, high = mean - 2 * stddev, mean + 2 * stddev
-
-    def draw(n: int) -> NDArray[np.float64]:
-        values = rng.normal(mean, stddev, n)
-        return values[(low <= values) & (values <= high)]
-
-    return draw
-
-
 # --- Constants ---
 
 
@@ -147,7 +84,7 @@ class Zeros(Initializer):
     """
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        return np.zeros(_as_shape(shape), _as_dtype(dtype))
+        return np.zeros(as_shape(shape), as_array_dtype(dtype))
 
 
 class Ones(Initializer):
@@ -160,7 +97,7 @@ class Ones(Initializer):
     """
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        return np.ones(_as_shape(shape), _as_dtype(dtype))
+        return np.ones(as_shape(shape), as_array_dtype(dtype))
 
 
 class Constant(Initializer):
@@ -182,34 +119,30 @@ class Constant(Initializer):
     """
 
     def __init__(self, value: Any = 0.0) -> None:
+        kind = np.asarray(value).dtype
+        if kind.kind not in "biuf" and kind.name != "bfloat16":
+            raise ValueError(
+                f"the value of a Constant must be a number or an array of them, got {value!r:.200}"
+            )
         self.value = value
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        return np.full(_as_shape(shape), self.value, _as_dtype(dtype))
+        values = as_dtype(self.value, as_array_dtype(dtype).name)
+        return np.broadcast_to(values, as_shape(shape)).copy()
 
     def get_config(self) -> dict[str, Any]:
-        value = self.value
-        if isinstance(value, np.ndarray) and value.ndim:
-            settings = {"value": value.tolist(), "dtype": value.dtype.name}
-            return {"value": {"class_name": "__numpy__", "config": settings}}
-        return {"value": value.item() if isinstance(value, (np.ndarray, np.generic)) else value}
+        return {"value": serialize_keras_object(self.value)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        value = config.get("value", 0.0)  # absent in {"class_name": "constant"}, which Keras 3 refuses
-        if isinstance(value, Mapping):  # an array: "__numpy__", or "__tensor__" where Keras's backend made it
-            settings = value.get("config")
-            if value.get("class_name") not in ("__numpy__", "__tensor__") or not isinstance(
-                settings, Mapping
-            ):
-                raise ValueError(f"the value of a Constant must be a number or an array, got {value!r:.200}")
-            value = np.array(settings.get("value"), _as_dtype(settings.get("dtype")))
-        return cls(value)
+        settings = {"value": 0.0, **config}  # absent in {"class_name": "constant"}, which Keras 3 refuses
+        if isinstance(settings["value"], Mapping):
+            settings["value"] = deserialize_keras_object(settings["value"])
+        return cls(**settings)
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(value={self.value!r})"  # NumPy abbreviates a table, its config does not
-        )
+        # NumPy abbreviates a table, its config does not.
+        return f"{type(self).__name__}(value={self.value!r})"
 
 
 class Identity(Initializer):
@@ -228,10 +161,10 @@ class Identity(Initializer):
     """
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = _as_number("gain", gain)
+        self.gain = as_number("gain", gain)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        shape, dtype = _as_shape(shape), _as_dtype(dtype)
+        shape, dtype = as_shape(shape), as_array_dtype(dtype)
         if len(shape) != 2:
             raise ValueError(f"Identity makes matrices, of 2 dimensions; got shape {shape}")
         matrix: NDArray[Any] = self.gain * np.eye(*shape, dtype=dtype)
@@ -241,31 +174,129 @@ class Identity(Initializer):
         return {"gain": self.gain}
 
 
+class STFT(Initializer):
+    """The kernel of a convolution that is a short-time Fourier transform.
+
+    Value ``[t, 0, f]`` is the real or the imaginary part of ``exp(-2j * pi * t * f / length)``, where
+    ``length = 2 * (frequencies - 1)``, times the window.
+
+    Parameters
+    ----------
+    side : {"real", "imag"}
+    window : str, array_like or None, default "hann"
+        A window of scipy.signal by its name, which needs SciPy; the window itself; or none.
+    scaling : {"density", "spectrum"} or None
+        Divide by the window's L2 norm or by its L1 norm.
+    periodic : bool, default False
+        Passed to ``scipy.signal.get_window``.
+
+    Raises
+    ------
+    ValueError
+        For another side or scaling, or a window that SciPy does not know.
+
+    Examples
+    --------
+    >>> STFT(window=None)((4, 1, 3)).round(3)[:, 0]
+    array([[ 1.,  1.,  1.],
+           [ 1., -0., -1.],
+           [ 1., -1.,  1.],
+           [ 1.,  0., -1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        side: str = "real",
+        window: Any = "hann",
+        scaling: str | None = "density",
+        periodic: bool = False,
+    ) -> None:
+        self.side = _one_of("side", side, {"real": np.cos, "imag": np.sin})
+        self.scaling = scaling if scaling is None else _one_of("scaling", scaling, _LENGTH_OF_WINDOW)
+        self.periodic = bool(periodic)
+        self.window = window
+        if isinstance(window, str):
+            _window_of_scipy(window, 1, self.periodic)  # which knows its names
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
+        """A kernel of shape (time, 1, frequencies): see `STFT`."""
+        shape, dtype = as_shape(shape), as_array_dtype(dtype)
+        if len(shape) != 3 or shape[1] != 1 or shape[2] < 2:
+            raise ValueError(
+                f"STFT makes kernels of shape (time, 1, frequencies), with 2 frequencies or more; got {shape}"
+            )
+        time, _, frequencies = shape
+        turns = np.arange(frequencies, dtype=dtype) / dtype.type(2 * (frequencies - 1))
+        angles = (
+            dtype.type(-2) * np.arange(time, dtype=dtype)[:, None, None] * turns * np.arccos(dtype.type(-1))
+        )
+        kernel: NDArray[Any] = (np.cos if self.side == "real" else np.sin)(angles)
+        if self.window is None:
+            return kernel
+        window = self.window
+        if isinstance(window, str):
+            window = _window_of_scipy(window, time, self.periodic)
+        window = np.asarray(window).astype(dtype)
+        if window.shape != (time,):
+            raise ValueError(
+                f"the window of a kernel of shape {shape} must have shape ({time},), not {window.shape}"
+            )
+        kernel = kernel * window[:, None, None]
+        return kernel / _LENGTH_OF_WINDOW[self.scaling](window) if self.scaling else kernel
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "side": self.side,
+            "window": serialize_keras_object(self.window),
+            "periodic": self.periodic,
+            "scaling": self.scaling,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        settings = dict(config)
+        if isinstance(settings.get("window"), Mapping):
+            settings["window"] = deserialize_keras_object(settings["window"])
+        return cls(**settings)
+
+
+_LENGTH_OF_WINDOW: dict[str, Callable[[NDArray[Any]], Any]] = {
+    "density": lambda window: np.sqrt(np.sum(np.square(window))),
+    "spectrum": lambda window: np.sum(np.abs(window)),
+}
+
+
+def _window_of_scipy(name: str, size: int, periodic: bool) -> NDArray[Any]:
+    try:
+        from scipy.signal import get_window
+    except ImportError:
+        raise ImportError(
+            f"the window {name!r:.200} is one of SciPy's, which is not installed (pip install scipy). Pass "
+            "the window itself, or None"
+        ) from None
+    return get_window(name, size, periodic)
+
+
 # --- Random values ---
 
 
 class _Random(Initializer):
     """An initializer with a seed.
 
-    Keras 3's rule: an initializer returns the same values each time it is called. Without a seed it takes
-    one from Python's ``random`` when it is made, so ``random.seed(...)`` makes a whole program repeatable.
+    Keras 3's rule: an initializer returns the same values each time it is called, unless its seed is a
+    `SeedGenerator`. Without a seed it takes one from Python's ``random`` when it is made, so
+    ``random.seed(...)`` makes a whole program repeatable.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
-        try:
-            # The bounds are Keras's (keras/src/random/seed_generator.py, make_default_seed).
-            self.seed = random.randint(1, 10**9) if seed is None else operator.index(seed)
-        except TypeError:
-            raise ValueError(f"`seed` must be an integer or None, got {seed!r:.200}") from None
-        self._given_seed = None if seed is None else self.seed
-
-    def _generator(self) -> np.random.Generator:
-        # Keras's numpy backend seeds NumPy with two words, the second of which counts the draws of a
-        # SeedGenerator.
-        return np.random.default_rng(np.array([self.seed & 0xFFFFFFFF, 0], np.uint32))
+    def __init__(self, seed: int | SeedGenerator | None = None) -> None:
+        given: Any = deserialize_keras_object(seed) if isinstance(seed, Mapping) else seed  # as in a config
+        if given is not None and not isinstance(given, SeedGenerator):
+            given = as_seed(given)
+        self._given_seed = given
+        self.seed = random.make_default_seed() if given is None else given
 
     def get_config(self) -> dict[str, Any]:
-        return {"seed": self._given_seed}
+        return {"seed": serialize_keras_object(self._given_seed)}
 
 
 class RandomUniform(_Random):
@@ -274,8 +305,8 @@ class RandomUniform(_Random):
     Parameters
     ----------
     minval, maxval : float, default -0.05 and 0.05
-    seed : int, optional
-        Every call returns the same values, with or without a seed.
+    seed : int or SeedGenerator, optional
+        Every call returns the same values, with or without a seed; with a generator other ones.
 
     Examples
     --------
@@ -284,15 +315,15 @@ class RandomUniform(_Random):
            [ 0.04465659,  0.03745081, -0.03842572]], dtype=float32)
     """
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+    def __init__(
+        self, minval: float = -0.05, maxval: float = 0.05, seed: int | SeedGenerator | None = None
+    ) -> None:
         super().__init__(seed)
-        self.minval = _as_number("minval", minval)
-        self.maxval = _as_number("maxval", maxval)
+        self.minval = as_number("minval", minval)
+        self.maxval = as_number("maxval", maxval)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        return _filled(
-            _as_shape(shape), _as_dtype(dtype), _uniform(self._generator(), self.minval, self.maxval)
-        )
+        return random.uniform_numbers(shape, self.minval, self.maxval, dtype, self.seed)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
@@ -304,8 +335,8 @@ class RandomNormal(_Random):
     Parameters
     ----------
     mean, stddev : float, default 0.0 and 0.05
-    seed : int, optional
-        Every call returns the same values, with or without a seed.
+    seed : int or SeedGenerator, optional
+        Every call returns the same values, with or without a seed; with a generator other ones.
 
     Examples
     --------
@@ -313,16 +344,17 @@ class RandomNormal(_Random):
     array([ 0.1257, -0.1321])
     """
 
-    _distribution = staticmethod(_normal)
+    _distribution = staticmethod(random.normal)
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+    def __init__(
+        self, mean: float = 0.0, stddev: float = 0.05, seed: int | SeedGenerator | None = None
+    ) -> None:
         super().__init__(seed)
-        self.mean = _as_number("mean", mean)
-        self.stddev = _as_number("stddev", stddev)
+        self.mean = as_number("mean", mean)
+        self.stddev = as_number("stddev", stddev)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        draw = self._distribution(self._generator(), self.mean, self.stddev)
-        return _filled(_as_shape(shape), _as_dtype(dtype), draw)
+        return self._distribution(shape, self.mean, self.stddev, dtype, self.seed)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
@@ -335,8 +367,8 @@ class TruncatedNormal(RandomNormal):
     ----------
     mean, stddev : float, default 0.0 and 0.05
         The standard deviation is that before truncation.
-    seed : int, optional
-        Every call returns the same values, with or without a seed.
+    seed : int or SeedGenerator, optional
+        Every call returns the same values, with or without a seed; with a generator other ones.
 
     Examples
     --------
@@ -345,7 +377,7 @@ class TruncatedNormal(RandomNormal):
     True
     """
 
-    _distribution = staticmethod(_truncated_normal)
+    _distribution = staticmethod(random.truncated_normal)
 
 
 # The standard deviation of a standard normal that was truncated to [-2, 2]: Keras divides by it so that the
@@ -353,12 +385,16 @@ class TruncatedNormal(RandomNormal):
 _TRUNCATED_STDDEV = 0.87962566103423978
 
 # What draws values of a given variance around 0, for each `distribution` of VarianceScaling.
-_OF_VARIANCE: dict[str, Callable[[np.random.Generator, float], Draw]] = {
-    "truncated_normal": lambda rng, variance: _truncated_normal(
-        rng, 0.0, math.sqrt(variance) / _TRUNCATED_STDDEV
+_OF_VARIANCE: dict[str, Callable[[Any, float, Any, Any], NDArray[Any]]] = {
+    "truncated_normal": lambda shape, variance, dtype, seed: random.truncated_normal(
+        shape, 0.0, math.sqrt(variance) / _TRUNCATED_STDDEV, dtype, seed
     ),
-    "untruncated_normal": lambda rng, variance: _normal(rng, 0.0, math.sqrt(variance)),
-    "uniform": lambda rng, variance: _uniform(rng, -math.sqrt(3.0 * variance), math.sqrt(3.0 * variance)),
+    "untruncated_normal": lambda shape, variance, dtype, seed: random.normal(
+        shape, 0.0, math.sqrt(variance), dtype, seed
+    ),
+    "uniform": lambda shape, variance, dtype, seed: random.uniform_numbers(
+        shape, -math.sqrt(3.0 * variance), math.sqrt(3.0 * variance), dtype, seed
+    ),
 }
 
 _FAN: dict[str, Callable[[int, int], float]] = {
@@ -401,8 +437,8 @@ class VarianceScaling(_Random):
         What n is: the inputs of one unit (see `compute_fans`), its outputs, or their mean; at least 1.
     distribution : {"truncated_normal", "untruncated_normal", "uniform"}
         Truncation is at two standard deviations. ``"normal"`` is Keras 2's name of ``"truncated_normal"``.
-    seed : int, optional
-        Every call returns the same values, with or without a seed.
+    seed : int or SeedGenerator, optional
+        Every call returns the same values, with or without a seed; with a generator other ones.
     input_axes, output_axes : sequence of int, optional
         The axes that are multiplied for the inputs and for the outputs, instead of those of a convolution
         kernel.
@@ -419,12 +455,12 @@ class VarianceScaling(_Random):
         scale: float = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
-        seed: int | None = None,
+        seed: int | SeedGenerator | None = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(seed)
-        self.scale = _as_number("scale", scale)
+        self.scale = as_number("scale", scale)
         if self.scale <= 0:
             raise ValueError(f"`scale` must be positive, got {scale!r}")
         distribution = str(distribution).lower()
@@ -436,10 +472,9 @@ class VarianceScaling(_Random):
         self.output_axes = output_axes
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        shape = _as_shape(shape)
+        shape = as_shape(shape)
         fan = _FAN[self.mode](*compute_fans(shape, self.input_axes, self.output_axes))
-        draw = _OF_VARIANCE[self.distribution](self._generator(), self.scale / max(1.0, fan))
-        return _filled(shape, _as_dtype(dtype), draw)
+        return _OF_VARIANCE[self.distribution](shape, self.scale / max(1.0, fan), dtype, self.seed)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -465,7 +500,7 @@ class _NamedScaling(VarianceScaling):
 
     def __init__(
         self,
-        seed: int | None = None,
+        seed: int | SeedGenerator | None = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
@@ -558,8 +593,8 @@ class Orthogonal(_Random):
     Parameters
     ----------
     gain : float, default 1.0
-    seed : int, optional
-        Every call returns the same values, with or without a seed.
+    seed : int or SeedGenerator, optional
+        Every call returns the same values, with or without a seed; with a generator other ones.
 
     Examples
     --------
@@ -568,18 +603,18 @@ class Orthogonal(_Random):
     True
     """
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+    def __init__(self, gain: float = 1.0, seed: int | SeedGenerator | None = None) -> None:
         super().__init__(seed)
-        self.gain = _as_number("gain", gain)
+        self.gain = as_number("gain", gain)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        shape, dtype = _as_shape(shape), _as_dtype(dtype)
+        shape, dtype = as_shape(shape), as_array_dtype(dtype)
         if len(shape) < 2:
             raise ValueError(f"Orthogonal makes arrays of at least 2 dimensions; got shape {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
         computed_in = dtype if dtype in (np.float32, np.float64) else np.dtype(np.float32)
         tall = (max(rows, columns), min(rows, columns))
-        q, r = np.linalg.qr(_filled(tall, computed_in, _normal(self._generator(), 0.0, 1.0)))
+        q, r = np.linalg.qr(random.normal(tall, dtype=computed_in, seed=self.seed))
         q *= np.sign(np.diag(r))  # without this Q is not uniform over the orthogonal matrices
         made: NDArray[Any] = self.gain * (q.T if rows < columns else q).reshape(shape)
         return made.astype(dtype, copy=False)
@@ -605,6 +640,7 @@ he_normal = HeNormal
 lecun_uniform = LecunUniform
 lecun_normal = LecunNormal
 orthogonal = OrthogonalInitializer = Orthogonal
+stft = STFTInitializer = STFT
 
 _NAMES = subclasses_in(globals(), Initializer)
 _registry = Registry(
@@ -623,8 +659,9 @@ def get(identifier: Any) -> Any:
     Parameters
     ----------
     identifier : None, str, dict, class, ndarray or callable
-        A name of any Keras era (case matters), a config of any era (see `deserialize`), a class to be made
-        without arguments, the values themselves, or anything that is called with ``(shape, dtype=None)``.
+        A name of any Keras era (case matters) or of something registered, a config of any era (see
+        `deserialize`), a class to be made without arguments, the values themselves, or anything that is
+        called with ``(shape, dtype=None)``.
 
     Returns
     -------
@@ -656,7 +693,7 @@ def serialize(initializer: Any) -> Any:
 
     Raises
     ------
-    ValueError
+    TypeError
         For a lambda and for an object without ``get_config``: they cannot be written as data.
 
     Examples
@@ -664,7 +701,7 @@ def serialize(initializer: Any) -> Any:
     >>> serialize(Zeros())
     {'module': 'keras.initializers', 'class_name': 'Zeros', 'config': {}, 'registered_name': None}
     """
-    return _registry.serialize(initializer)
+    return serialize_keras_object(initializer)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -695,12 +732,12 @@ def _from_array(values: NDArray[Any]) -> Callable[..., NDArray[Any]]:
     def initialize_fn(
         shape: Sequence[int], dtype: Any = None
     ) -> NDArray[Any]:  # the name Keras gives it in configs
-        if _as_shape(shape) != values.shape:
+        if as_shape(shape) != values.shape:
             raise ValueError(
                 f"the initial values have shape {values.shape}, but the variable needs {tuple(shape)}"
             )
         # A view, because tables are large; read-only, because it may be the caller's own array.
-        made: NDArray[Any] = values.astype(_as_dtype(dtype), copy=False).view()
+        made: NDArray[Any] = values.astype(as_array_dtype(dtype), copy=False).view()
         made.flags.writeable = False
         return made
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from fastembed._registry import Configurable, Registry, subclasses_in
+from fastembed._registry import Configurable, Registry, serialize_keras_object, subclasses_in
 from fastembed.dtypes import standardize_dtype
 
 if TYPE_CHECKING:
@@ -535,6 +535,40 @@ class Int4QuantizationConfig(QuantizationConfig):
         return super().from_config({"block_size": None, **config})
 
 
+def resolved(mode: str | None, config: QuantizationConfig | str | None) -> QuantizationConfig:
+    """The config that the arguments of a layer's ``quantize`` mean.
+
+    Raises
+    ------
+    ValueError
+        If they contradict each other or mean nothing.
+    NotImplementedError
+        For the modes that Keras has for other layers.
+
+    >>> resolved("int4", None).block_size
+    128
+    """
+    if isinstance(config, str):
+        mode, config = config, None
+    if config is None:
+        if mode is None:
+            raise ValueError("You must provide either `mode` or `config` to `quantize`.")
+        if mode == "int8":
+            return Int8QuantizationConfig()
+        if mode == "int4":
+            return Int4QuantizationConfig()
+        error = NotImplementedError if mode in ("float8", "gptq", "awq") else ValueError
+        raise error(f"Invalid quantization mode. Expected one of ('int8', 'int4'). Received: mode={mode}")
+    if not isinstance(config, QuantizationConfig):
+        raise ValueError(
+            "Argument `config` must be an instance of `QuantizationConfig`. Received: "
+            f"config={config!r:.200} (of type {type(config)})"
+        )
+    if mode is not None and config.mode != mode:
+        raise ValueError(f"Contradictory arguments: mode='{mode}' but config.mode='{config.mode}'")
+    return config
+
+
 abs_max_quantizer = AbsMaxQuantizer
 int8_quantization_config = Int8QuantizationConfig
 int4_quantization_config = Int4QuantizationConfig
@@ -564,7 +598,7 @@ def serialize(obj: Any) -> Any:
     >>> serialize(Int4QuantizationConfig())["class_name"]
     'Int4QuantizationConfig'
     """
-    return _registry.serialize(obj)
+    return serialize_keras_object(obj)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

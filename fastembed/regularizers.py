@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastembed._floats import widened
-from fastembed._registry import Configurable, Registry, subclasses_in
+from fastembed._registry import Configurable, Registry, serialize_keras_object, subclasses_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -268,6 +268,76 @@ class OrthogonalRegularizer(Regularizer):
         return {"factor": self.factor, "mode": self.mode}
 
 
+class EigenvalueRegularizer(Regularizer):
+    """``k`` times the largest singular value of a matrix, approximately: Keras 1's eigenvalue decay.
+
+    Its square is the largest eigenvalue of ``C = x.T @ x``, taken as the Rayleigh quotient of
+    ``C**9 @ ones``. Only Keras 1 has this class, so only a program for Keras 1 can read its config.
+
+    Parameters
+    ----------
+    k : float >= 0
+
+    Raises
+    ------
+    ValueError
+        If ``k`` is negative or not a finite number, or if ``x`` has not two dimensions.
+
+    Notes
+    -----
+    keras/regularizers.py of Keras 1.2.2; https://arxiv.org/abs/1604.06985, section 3. Computed in float64 and
+    scaled, where Keras 1 left float32's range. Where ``C**9 @ ones`` is zero the penalty is 0 (Keras 1: NaN).
+
+    Examples
+    --------
+    >>> x = np.array([[3.0, 0.0], [0.0, 1.0]])
+    >>> float(EigenvalueRegularizer(0.5)(x).round(6)), EigenvalueRegularizer(0.5).gradient(x)[0].round(6)
+    (1.5, array([0.5, 0. ]))
+    """
+
+    _ITERATIONS = 9
+
+    def __init__(self, k: float) -> None:
+        self.k = _as_factor("k", k)
+
+    def __call__(self, x: ArrayLike) -> Any:
+        wide, dtype = widened(x)
+        eigenvalue, _ = self._eigenvalue(wide)
+        return wide.dtype.type(self.k * math.sqrt(eigenvalue)).astype(dtype)
+
+    def gradient(self, x: ArrayLike) -> NDArray[Any]:
+        wide, dtype = widened(x)
+        eigenvalue, slope = self._eigenvalue(wide)
+        factor = self.k / math.sqrt(eigenvalue) if eigenvalue else 0.0
+        return (factor * (wide @ slope)).astype(dtype, copy=False)
+
+    def _eigenvalue(self, x: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        """The largest eigenvalue of C, and its derivative for each value of C."""
+        if x.ndim != 2:
+            raise ValueError(
+                f"Inputs to EigenvalueRegularizer must have rank 2. Received: inputs.shape={x.shape}"
+            )
+        c = x.T.astype(np.float64) @ x
+        # C / trace(C) has the same eigenvectors, and powers that stay in range.
+        trace = float(np.trace(c)) or 1.0
+        powers = [np.ones(len(c))]  # C**n @ ones
+        for _ in range(2 * self._ITERATIONS):
+            powers.append(c / trace @ powers[-1])
+        last, n = powers[self._ITERATIONS], 2 * self._ITERATIONS
+        # The quotient is sum(C**(n + 1)) / sum(C**n). The derivative of sum(C**n) is the sum over i of the
+        # outer products of C**i @ ones and C**(n - 1 - i) @ ones.
+        length = float(last @ last)
+        if not length:
+            return 0.0, np.zeros_like(c)
+        quotient = float(powers[self._ITERATIONS + 1] @ last) / length
+        u = np.stack(powers)
+        slope = (u.T @ u[::-1] - quotient * (u[:n].T @ u[:n][::-1])) / length
+        return trace * quotient, slope
+
+    def get_config(self) -> dict[str, Any]:
+        return {"k": self.k}
+
+
 # --- Names ---
 
 
@@ -301,8 +371,8 @@ def get(identifier: Any) -> Any:
     Parameters
     ----------
     identifier : None, str, dict, class or callable
-        A name of any Keras era (case matters), a config of any era (see `deserialize`), a class to be made
-        without arguments, or anything that is called with an array.
+        A name of any Keras era (case matters) or of something registered, a config of any era (see
+        `deserialize`), a class to be made without arguments, or anything that is called with an array.
 
         ``"l1_l2"``, ``"l1l2"`` and ``"L1L2"`` mean ``L1L2(0.01, 0.01)``, as the first did in Keras 2 and
         the second in Keras 1. Keras 3 refuses the first and takes the others for a penalty of zero.
@@ -332,7 +402,7 @@ def serialize(regularizer: Any) -> Any:
 
     Raises
     ------
-    ValueError
+    TypeError
         For a lambda and for an object without ``get_config``: they cannot be written as data.
 
     Examples
@@ -340,7 +410,7 @@ def serialize(regularizer: Any) -> Any:
     >>> serialize(L2(0.5))
     {'module': 'keras.regularizers', 'class_name': 'L2', 'config': {'l2': 0.5}, 'registered_name': None}
     """
-    return _registry.serialize(regularizer)
+    return serialize_keras_object(regularizer)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

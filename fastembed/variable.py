@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from fastembed import initializers
 from fastembed._memory import copy as copied
 from fastembed.dtypes import as_dtype, standardize_dtype, stored_dtype, widen_bfloat16
 from fastembed.locks import Lock
@@ -86,6 +85,8 @@ class Variable(NDArrayOperatorsMixin):
     ) -> None:
         checked_name(name)
         if isinstance(initializer, str):
+            from fastembed import initializers  # here, because the state of their seeds is a variable
+
             initializer = initializers.get(initializer)
         if callable(initializer):
             if shape is None:
@@ -171,8 +172,12 @@ class Variable(NDArrayOperatorsMixin):
         narrow = dtype == self._dtype == "bfloat16"
         with self._lock:
             if narrow not in self._tables:
-                self._tables[narrow] = DenseTable(self._memory, self._dtype, dtype, writable=True)
+                self._tables[narrow] = self.new_rows(dtype)
             return self._tables[narrow]
+
+    def new_rows(self, dtype: str = "float32") -> DenseTable:
+        """The table of the rows that the variable has now; `assign` leaves it as it is."""
+        return DenseTable(self._memory, self._dtype, dtype, writable=True)
 
     @property
     def table(self) -> DenseTable:

@@ -328,7 +328,9 @@ cdef class OutOfRange:
         """Raise ValueError if this cannot be said of a table of so many rows, returned in this dtype."""
         # A table without rows has no such row either, which matters (and is said) when an id comes.
         if self.way == FE_ROW and self.row != UINT64_MAX and rows and self.row >= <uint64_t>rows:
-            raise ValueError(f"out_of_range={self.row} must be a row of the table, whose rows are 0 to {rows - 1}")
+            raise ValueError(
+                f"out_of_range={self.row} must be a row of the table, whose rows are 0 to {rows - 1}"
+            )
         if self.is_nan:
             _nan_of(dtype)
 

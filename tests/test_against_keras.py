@@ -8,19 +8,23 @@ numbers bit for bit. Where we differ on purpose, both answers are pinned, at the
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import bits
+from two_libraries import (
+    Raised,
+    agree,
+    agree_to_raise,
+    assert_same,
+    make,
+    outcome,
+    process,
+    subclasses,
+)
 
 import fastembed
 
@@ -28,75 +32,10 @@ if not importlib.util.find_spec("keras"):
     pytest.skip("real Keras is not installed (it needs NumPy 2)", allow_module_level=True)
 
 
-# --- Two libraries, one program -------------------------------------------------------------------
-
-
-@dataclass
-class Raised:
-    """The error that a program ended in."""
-
-    name: str
-    message: str
-
-
-def outcome(program, library, *args):
-    try:
-        return program(library, *args)
-    except Exception as error:
-        return Raised(type(error).__name__, str(error))
-
-
-def run(library, program, *args):
-    os.environ["KERAS_BACKEND"] = "numpy"
-    return outcome(program, importlib.import_module(library), *args)
-
-
-@contextlib.contextmanager
-def process(library):
-    """A new process that runs programs with a library."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        yield lambda program, *args: pool.submit(run, library, program, *args).result()
-
-
 @pytest.fixture(scope="module")
 def keras():
     with process("keras") as ask:
         yield ask
-
-
-def assert_same(ours, theirs):
-    """Equal values of equal types; arrays bit for bit."""
-    assert type(ours) is type(theirs), (ours, theirs)
-    if isinstance(theirs, np.ndarray):
-        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
-        np.testing.assert_array_equal(bits(ours), bits(theirs))
-    elif isinstance(theirs, (list, tuple)):
-        assert len(ours) == len(theirs), (ours, theirs)
-        for our, their in zip(ours, theirs):
-            assert_same(our, their)
-    else:
-        assert ours == theirs
-
-
-def agree(keras, program, *args):
-    """Run a program with both; return what both returned."""
-    ours, theirs = outcome(program, fastembed, *args), keras(program, *args)
-    assert not isinstance(theirs, Raised), theirs
-    assert_same(ours, theirs)
-    return ours
-
-
-def agree_to_raise(keras, program, *args):
-    """Run a program that both must refuse; return both errors, which are of one class."""
-    ours, theirs = outcome(program, fastembed, *args), keras(program, *args)
-    assert isinstance(ours, Raised), ours
-    assert isinstance(theirs, Raised), theirs
-    assert ours.name == theirs.name
-    return ours, theirs
-
-
-def make(library, expression):
-    return eval(expression, {**vars(library), "np": np})
 
 
 # --- Lookups --------------------------------------------------------------------------------------
@@ -299,25 +238,7 @@ def test_automatic_names(names):
 
 
 def nested(library):
-    class Scale(library.layers.Layer):
-        def build(self, input_shape):
-            self.scale = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="scale")
-
-        def call(self, inputs):
-            return inputs * self.scale
-
-    class Pair(library.layers.Layer):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.words = library.layers.Embedding(10, 4, "ones", "l2", name="words")
-            self.scale = Scale(name="scale")
-            self.own = self.add_weight(shape=(2,), initializer="ones", name="own", regularizer="l1")
-            self.steady = self.add_weight((), "ones", "int32", trainable=False, name="steady")
-
-        def call(self, inputs):
-            return self.scale(self.words(inputs))
-
-    return Pair(name="pair")
+    return subclasses(library)["Pair"](name="pair")
 
 
 def look_at(layer):
@@ -377,22 +298,7 @@ def test_a_layer_built_by_hand(keras):
 
 
 def losses(library):
-    class Costly(library.layers.Embedding):
-        def call(self, inputs):
-            rows = super().call(inputs)
-            self.add_loss(rows.sum())
-            return rows
-
-    class Holder(library.layers.Layer):
-        def __init__(self):
-            super().__init__(activity_regularizer=library.regularizers.L2(0.25))
-            self.costly = Costly(3, 2, "ones", library.regularizers.L2(0.5), activity_regularizer="l1")
-            self.costly.build()
-
-        def call(self, inputs):
-            return self.costly(inputs)
-
-    holder, seen = Holder(), []
+    holder, seen = subclasses(library)["Holder"](), []
     for ids in (np.array([0, 1]), np.array([[2], [1], [1], [0]]), np.array([2])):
         holder(ids)
         seen.append([float(x) for x in holder.losses])
@@ -548,18 +454,22 @@ def test_errors_of_the_same_class(keras, expression):
 
 
 @pytest.mark.parametrize(
-    ("expression", "our_error", "their_value"),
+    ("expression", "our_error", "their_value", "switches"),
     [
-        ("np.array([-1, -4])", "IndexError", [[3], [0]]),
-        ("np.array(2**64 - 1, 'uint64')", "IndexError", [3]),
-        ("np.array([2**32 - 1], 'uint32')", "IndexError", [[3]]),
-        ("np.array([2.7, -0.5])", "ValueError", [[2], [0]]),
+        ("np.array([-1, -4])", "IndexError", [[3], [0]], {"out_of_range": "wrap"}),
+        ("np.array(2**64 - 1, 'uint64')", "IndexError", [3], None),
+        ("np.array([2**32 - 1], 'uint32')", "IndexError", [[3]], None),
+        ("np.array([2.7, -0.5])", "ValueError", [[2], [0]], {"float_ids": "truncate"}),
+        ("np.array([-1.5])", "ValueError", [[3]], {"float_ids": "truncate", "out_of_range": "wrap"}),
     ],
 )
-def test_ids_that_keras_turns_into_others_are_errors(keras, expression, our_error, their_value):
-    expression = f"layers.Embedding(4, 1, weights=np.arange(4.0)[:, None])({expression})"
-    assert outcome(value_of, fastembed, expression).name == our_error
-    assert keras(value_of, expression).tolist() == their_value
+def test_ids_that_keras_turns_into_others_are_errors(keras, expression, our_error, their_value, switches):
+    """And there are switches for Keras's rows, except where those depend on the bits of an id."""
+    call = f"layers.Embedding(4, 1, weights=np.arange(4.0)[:, None])({expression}{{}})"
+    assert outcome(value_of, fastembed, call.format("")).name == our_error
+    assert keras(value_of, call.format("")).tolist() == their_value
+    if switches:
+        assert value_of(fastembed, call.format(f", **{switches}")).tolist() == their_value
 
 
 @pytest.mark.parametrize(

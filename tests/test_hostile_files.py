@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastembed.errors import FormatError, LimitError, UnsupportedError
-from fastembed.saving import list_embeddings
+from fastembed.saving import list_embeddings, load_embedding
 from fastembed.saving.embeddings import read_embedding
 from fastembed.saving.source import opened
 
@@ -94,7 +94,11 @@ def outcome(path):
     start, resident = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result, message = FormatError, ""
     try:
-        result = [read_embedding(path, record.name)[1] for record in list_embeddings(path)] or result
+        records = list_embeddings(path)
+        result = [read_embedding(path, record.name)[1] for record in records] or result
+        for record in records:
+            if record.dtype in ("int8", "int4"):
+                load_embedding(path, record.name)(np.arange(record.shape[0]))
     except FormatError as error:
         result, message = type(error), str(error)
     seconds, peak = time.perf_counter() - start, tracemalloc.get_traced_memory()[1]
@@ -708,6 +712,74 @@ def a_model_full_of_gadgets(path):
 
 
 # The corpus
+
+
+# Codes and what makes numbers of them
+
+CODES, SCALE = np.ones((4, 3), "int8"), np.ones(4, "f4")
+PACKED, BLOCKS = np.ones((4, 2), "int8"), np.ones((4, 2), "f4")
+IN_BLOCKS = [PACKED, BLOCKS, BLOCKS.astype("int8"), np.float32([0, 0, 1])]
+
+
+def codes_model(path, policy="int8_from_float32", arrays=(CODES, SCALE), how=None):
+    """A `.keras` file with a quantised table."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for number, array in enumerate(arrays):
+            file[f"layers/embedding/vars/{number}"] = array
+    settings = {**EMBEDDING["config"], "dtype": policy, "quantization_config": how}
+    config = {**CONFIG, "config": {"name": "m", "layers": [{**EMBEDDING, "config": settings}]}}
+    keras_model(path, members(config, buffer.getvalue()))
+
+
+def codes(name, expected=FormatError, *args, **kwargs):
+    def write(path):
+        codes_model(path, *args, **kwargs)
+
+    write.__name__ = f"codes_{name}"
+    case(expected)(write)
+
+
+INT4 = {"module": "keras.quantizers", "class_name": "Int4QuantizationConfig", "config": {}}
+codes("without_scales", UnsupportedError, arrays=[CODES])
+codes("more_than_there_are", arrays=[CODES, SCALE, SCALE])
+codes("scales_of_another_shape", arrays=[CODES, SCALE[:3]])
+codes("scales_that_are_a_scalar", arrays=[CODES, np.float32(1)])
+codes("scales_that_are_text", arrays=[CODES, np.bytes_("1")])
+codes("packed_where_int8_is_said", arrays=[PACKED, SCALE])
+codes("int8_where_int4_is_said", policy="int4_from_float32")
+codes("blocks_without_a_word", policy="int4_from_float32", arrays=IN_BLOCKS)
+codes("no_blocks_where_some_are_said", policy="int4/2_from_float32", arrays=[PACKED, SCALE])
+codes("blocks_of_another_size", policy="int4/1_from_float32", arrays=IN_BLOCKS)
+codes("blocks_of_no_size", policy="int4/0_from_float32", arrays=IN_BLOCKS)
+codes(
+    "blocks_of_text",
+    policy="int4_from_float32",
+    arrays=IN_BLOCKS,
+    how={**INT4, "config": {"block_size": "2"}},
+)
+codes("blocks_of_a_huge_size", policy=f"int4/{10**18}_from_float32", arrays=IN_BLOCKS)
+codes("a_column_of_no_block", policy="int4/2_from_float32", arrays=[*IN_BLOCKS[:3], np.float32([0, 0, 9])])
+codes(
+    "a_column_of_half_a_block", policy="int4/2_from_float32", arrays=[*IN_BLOCKS[:3], np.float32([0, 0, 0.5])]
+)
+codes(
+    "zero_points_beyond_int8",
+    policy="int4/2_from_float32",
+    arrays=[PACKED, BLOCKS, BLOCKS * 200, IN_BLOCKS[3]],
+)
+codes("of_an_unknown_source", policy="int8_from_nowhere")
+codes("with_a_strange_config", how={"class_name": "\x1b[31m", "config": {}})
+codes("with_the_config_of_another_mode", how=INT4)
+
+
+def test_codes_are_read(tmp_path):
+    for policy, arrays in (("int8_from_float32", [CODES, SCALE]), ("int4/2_from_float32", IN_BLOCKS)):
+        codes_model(tmp_path / "codes", policy, arrays)
+        layer = load_embedding(tmp_path / "codes")
+        assert layer.dtype_policy.name == policy
+        for stored, weights in zip(arrays, layer.get_weights()):
+            np.testing.assert_array_equal(weights, stored)
 
 
 @pytest.mark.parametrize(("write", "expected"), CASES)

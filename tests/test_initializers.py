@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import fastembed
 from fastembed import dtypes, initializers
 
 # Each is evaluated in fastembed.initializers and in keras.initializers.
@@ -117,7 +118,7 @@ def test_golden_values():
 @pytest.mark.parametrize("block", [1, 7, 12, 1000])
 def test_the_size_of_a_block_does_not_show(expression, block, monkeypatch):
     expected = make(expression)((4, 3))
-    monkeypatch.setattr(initializers, "_BLOCK", block)
+    monkeypatch.setattr(fastembed.random, "_BLOCK", block)
     np.testing.assert_array_equal(make(expression)((4, 3)), expected)
 
 
@@ -202,7 +203,9 @@ def test_only_numbers_are_made(dtype):
     [
         "RandomUniform(seed='a')",
         "RandomUniform(seed=1.5)",
-        "RandomUniform(seed={'class_name': 'SeedGenerator'})",
+        "RandomUniform(seed={'class_name': 'Zeros', 'config': {}})",
+        "RandomUniform(seed={'class_name': 'SeedGenerator', 'config': {'seed': 'a'}})",
+        "RandomUniform(seed={'seed': 3})",
         "RandomUniform(minval='low')",
         "RandomNormal(stddev=float('nan'))",  # would draw for ever
         "TruncatedNormal(mean=float('inf'))",
@@ -437,8 +440,8 @@ def test_a_function_of_the_user_s_own_travels_by_its_name():
 
 
 @pytest.mark.parametrize("thing", [lambda shape, dtype=None: np.zeros(shape), object(), print])
-def test_what_cannot_be_written_down_is_a_value_error(thing):
-    with pytest.raises(ValueError, match="neither a function with a name"):
+def test_what_cannot_be_written_down_is_a_type_error(thing):
+    with pytest.raises(TypeError, match="neither a function with a name"):
         initializers.serialize(thing)
 
 

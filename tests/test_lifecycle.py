@@ -325,3 +325,80 @@ def test_names_of_layers_begin_again_in_a_new_session():
     assert [Scale().name, Scale().name] == ["scale", "scale_1"]
     fastembed.backend.clear_session()
     assert Scale().name == "scale"
+
+
+# --- Layers as configs hold them ------------------------------------------------------------------
+
+
+def test_serialize_and_deserialize():
+    layer = layers.Embedding(3, 2, "ones", name="words")
+    layer.build((None, 4))
+    written = json.loads(json.dumps(layers.serialize(layer)))
+    assert (written["module"], written["class_name"], written["registered_name"]) == (
+        "keras.layers", "Embedding", None,
+    )  # fmt: skip
+    assert written["build_config"] == {"input_shape": [None, 4]}
+    again = layers.deserialize(written)
+    assert again.built
+    assert again.get_config() == layer.get_config()
+    assert (again([2]) == 1).all()
+    bare = layers.deserialize({"class_name": "Dense", "config": {"units": 3}})
+    assert (bare.units, bare.built) == (3, False)
+
+
+class Mine(layers.Layer):
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+
+def test_a_layer_of_ones_own_is_found_by_name():
+    written = layers.serialize(Mine(3, name="mine"))
+    assert written["registered_name"] == "Mine"
+    with pytest.raises(ValueError, match="Could not interpret layer identifier"):
+        layers.deserialize(written)
+    assert layers.deserialize(written, {"Mine": Mine}).size == 3
+    with fastembed.saving.custom_object_scope({"Mine": Mine}):
+        assert layers.deserialize(written).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"class_name": "LSTM", "config": {"units": 3}}, "Known are Dense, Embedding"),
+        ({"class_name": "Embedding", "config": {"input_dim": 0, "output_dim": 1}}, "positive integer"),
+        ({"class_name": "Embedding", "config": {"input_dim": 1}}, "output_dim"),
+        ({"module": "os", "class_name": "Embedding", "config": {}}, "Could not interpret"),
+        (3, "Could not interpret"),
+    ],
+)
+def test_no_such_layer(config, message):
+    with pytest.raises(ValueError, match=message):
+        layers.deserialize(config)
+
+
+def test_seed_generators_are_among_the_variables():
+    class Noise(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seed = fastembed.random.SeedGenerator(3)
+            self.own = self.add_weight(shape=(1,), name="own")
+
+    class Holder(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.parts = [Noise()]
+
+    holder = Holder()
+    own, state = holder.parts[0].own, holder.parts[0].seed.state
+    assert holder.weights == holder.trainable_variables == [own]
+    assert holder.variables == [own, state]
+    assert holder.non_trainable_variables == [state]
+    assert holder.non_trainable_weights == []
+
+
+def test_a_map_of_policies():
+    policies = fastembed.dtype_policies.DTypePolicyMap(policy_map={"words": "mixed_float16"})
+    words, others = (layers.Embedding(3, 2, dtype=policies, name=name) for name in ("words", "others"))
+    assert (words([1]).dtype, words.dtype) == (np.float16, "float32")
+    assert others([1]).dtype == np.float32

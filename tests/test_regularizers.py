@@ -162,6 +162,39 @@ def test_orthogonal_regularizer_where_keras_has_no_answer():
         by_rows(np.ones(3))
 
 
+def eigenvalue_of_keras1(k, x):
+    """As Keras 1.2.2 has it, in doubles."""
+    c = x.T @ x
+    v = np.linalg.matrix_power(c, 9) @ np.ones(len(c))
+    return k * np.sqrt((c @ v) @ v / (v @ v))
+
+
+@given(x=matrices, scale=st.sampled_from([1e-3, 1.0, 1e3]))
+def test_the_eigenvalue_regularizer(x, scale):
+    x = np.where(np.abs(x) < 1e-3, 1.0, x) * scale  # Keras 1's powers leave the range of numbers
+    regularizer = regularizers.EigenvalueRegularizer(0.5)
+    c = x.T @ x / np.trace(x.T @ x)
+    if np.abs(np.linalg.matrix_power(c, 9) @ np.ones(len(c))).max() < 1e-6:
+        return  # ones are almost orthogonal to all that is there: a matter of rounding
+    penalty = regularizer(x)
+    np.testing.assert_allclose(penalty, eigenvalue_of_keras1(0.5, x), rtol=1e-6)
+    assert penalty <= 0.5 * np.linalg.norm(x, 2) * (1 + 1e-9)
+    slopes = central_differences(regularizer, x, 1e-6 * scale)
+    np.testing.assert_allclose(regularizer.gradient(x), slopes, rtol=1e-3, atol=1e-4)
+
+
+def test_the_eigenvalue_regularizer_at_its_limits():
+    regularizer = regularizers.EigenvalueRegularizer(2)
+    for x in (np.zeros((3, 2)), np.zeros((0, 2)), np.zeros((2, 0)), np.array([[1.0, -1.0]])):  # ones @ C = 0
+        assert regularizer(x) == 0
+        np.testing.assert_array_equal(regularizer.gradient(x), np.zeros(x.shape))
+    large = np.full((4, 300), 1e8, "float32")  # C**9 has left the range of doubles
+    np.testing.assert_allclose(regularizer(large), 2 * np.linalg.norm(large.astype(float), 2), rtol=1e-5)
+    assert regularizer(large).dtype == regularizer.gradient(large).dtype == np.float32
+    with pytest.raises(ValueError, match="rank 2"):
+        regularizer(np.ones(3))
+
+
 # --- Names and configs ---
 
 
@@ -214,6 +247,7 @@ def test_the_class_alone_has_no_penalty_as_in_keras():
     ("config", "expected"),
     [
         ({"name": "L1L2Regularizer", "l1": 0.0, "l2": 0.5}, "L1L2(l1=0.0, l2=0.5)"),  # Keras 1
+        ({"name": "EigenvalueRegularizer", "k": 0.5}, "EigenvalueRegularizer(k=0.5)"),
         ({"name": "WeightRegularizer", "l1": 0.25, "l2": 0.0}, "L1L2(l1=0.25, l2=0.0)"),
         ({"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.5}}, "L1L2(l1=0.0, l2=0.5)"),  # Keras 2
         ({"class_name": "L2", "config": {"l2": 0.5}}, "L2(l2=0.5)"),
@@ -254,7 +288,8 @@ def test_a_config_survives_json(expression):
         "regularizer",
         0.01,
         {"l1": 0.1},
-        {"name": "EigenvalueRegularizer", "k": 1},
+        {"name": "EigenvalueRegularizer", "k": -1},
+        {"name": "EigenvalueRegularizer"},
         {"class_name": "L2", "config": {"l2": -1}},
         {"class_name": "L2", "config": {"l1": 1}},
     ],

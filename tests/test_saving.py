@@ -148,13 +148,14 @@ class TestFixtures:
         path = FIXTURES / entry["file"]
         for table in entry["embeddings"]:
             name = place(table["location"])
-            if table["dtype"] in ("int8", "int4"):
-                with pytest.raises(UnsupportedError, match="int8"):
-                    read_embedding(path, record_at(path, name).name)
-                continue
             record, array = read_embedding(path, record_at(path, name).name)
             assert sha256(array) == table["sha256"]
-            assert array.dtype == ("uint16" if record.dtype == "bfloat16" else table["dtype"])
+            stored = {"bfloat16": "uint16", "int4": "int8"}.get(record.dtype, table["dtype"])
+            assert array.dtype == stored
+            if "rows_sha256" in table:
+                layer = load_embedding(path, record.name)
+                assert layer.quantization_mode == table["dtype"]
+                assert sha256(layer(np.arange(layer.input_dim))) == table["rows_sha256"]
 
 
 def place(location):
@@ -195,6 +196,7 @@ WRITE_WITH_KERAS = textwrap.dedent(
     for mode in ("int8", "int4"):
         quantised = values(Sequential([Input((5,)), layers.Embedding(9, 5, name="codes")]))
         quantised.quantize(mode)
+        np.save(mode, quantised.layers[0](np.arange(9)))
         for ending in ("keras", "h5", "weights.h5"):
             getattr(quantised, "save_weights" if "w" in ending else "save")(f"{mode}.{ending}")
     lora = Sequential([Input((5,)), layers.Embedding(9, 6, name="lora", lora_rank=2)])
@@ -246,7 +248,7 @@ class TestKeras3:
 
     @pytest.mark.parametrize("mode", ["int8", "int4"])
     @pytest.mark.parametrize("ending", ["keras", "h5", "weights.h5"])
-    def test_codes_are_listed_and_never_loaded(self, keras3, mode, ending):
+    def test_codes_are_listed_and_loaded_where_a_config_says_how(self, keras3, mode, ending):
         path = keras3 / f"{mode}.{ending}"
         [record] = list_embeddings(path)
         assert record.name == "codes"
@@ -254,6 +256,12 @@ class TestKeras3:
         assert record.dtype == (mode if record.config else "int8")
         assert record.shape == ((9, 5) if record.config or mode == "int8" else (9, 3))
         for name in (None, "codes", record.location):
+            if ending == "keras":
+                layer = load_embedding(path, name)
+                config = json.loads(json.dumps(layer.get_config()["quantization_config"]))
+                assert config == record.config["quantization_config"]
+                np.testing.assert_array_equal(layer(np.arange(9)), np.load(keras3 / f"{mode}.npy"))
+                continue
             with pytest.raises(UnsupportedError, match="quantised"):
                 load_embedding(path, name)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import subprocess
 import sys
 import threading
+import weakref
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -17,6 +19,7 @@ from strategies import VALUE_DTYPES
 
 from fastembed import IndexedSlices, Variable, ops
 from fastembed.dtypes import as_dtype, round_to_bfloat16, standardize_dtype, widen_bfloat16
+from fastembed.variable import swap
 
 
 def test_says_what_it_is():
@@ -263,3 +266,71 @@ def test_dtype_names():
     for wrong in ("complex64", object, "int4", 3):
         with pytest.raises(ValueError, match="Invalid dtype"):
             standardize_dtype(wrong)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_variable_without_axes(dtype):
+    variable = Variable(1.5, dtype=dtype)
+    variable.assign_add(1)
+    assert variable.shape == variable.value.shape == variable.numpy().shape == ()
+    assert float(variable) == 2.5
+
+
+class TestWhatFollows:
+    """Objects made of several variables, which `swap` changes together."""
+
+    class Follower:
+        def __init__(self, *variables):
+            self.variables, self.seen, self.refuses = variables, [], lambda values: False
+            for variable in variables:
+                variable.follow_with(self)
+
+        def refresh(self):
+            values = [variable.numpy().tolist() for variable in self.variables]
+            if self.refuses(values):
+                raise ValueError("refused")
+            self.seen.append(values)
+
+    def test_is_refreshed_once_after_the_last(self):
+        a, b, c = (Variable([0.0]) for _ in range(3))
+        follower, other = self.Follower(a, b), self.Follower(b)
+        swap([(variable, variable.memory_for([1.0])) for variable in (a, c, b)])
+        assert follower.seen == [[[1.0], [1.0]]]
+        assert other.seen == [[[1.0]]]
+        c.assign([2.0])
+        b.assign([3.0])
+        assert follower.seen[1:] == [[[1.0], [3.0]]]
+
+    def test_may_refuse_all_of_it(self):
+        a, b = Variable([0.0]), Variable([0.0])
+        follower, table = self.Follower(a, b), a.table
+        follower.refuses = lambda values: [1.0] in values
+        with pytest.raises(ValueError, match="refused"):
+            swap([(variable, variable.memory_for([1.0])) for variable in (a, b)])
+        with pytest.raises(ValueError, match="refused"):
+            a.assign([1.0])
+        assert (a.numpy(), b.numpy(), table.array) == ([0.0], [0.0], [0.0])
+        assert all(values == [[0.0], [0.0]] for values in follower.seen)
+
+    def test_does_not_outlive_its_holder(self):
+        variable = Variable([0.0])
+        follower = weakref.ref(self.Follower(variable))
+        assert follower() is None
+        variable.assign([1.0])
+
+    def test_stays_behind_when_a_variable_is_copied(self):
+        variable = Variable([0.0])
+        follower = self.Follower(variable)
+        copy.deepcopy(variable).assign([1.0])
+        assert follower.seen == []
+
+    def test_the_memory_of_a_dropped_variable_is_freed_at_once(self):
+        variable = Variable(np.zeros(10))
+        variable.rows()
+        held = weakref.ref(variable)
+        gc.disable()
+        try:
+            del variable
+            assert held() is None
+        finally:
+            gc.enable()

@@ -1,8 +1,60 @@
 """Layers under Keras's names. `Layer` is the base; one file a family."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastembed._registry import Registry, serialize_keras_object
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.layer import Layer
+from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
-__all__ = ["Dense", "Embedding", "InputSpec", "Layer"]
+__all__ = ["Dense", "Embedding", "InputSpec", "Layer", "ReversibleEmbedding", "deserialize", "serialize"]
+
+_registry = Registry(
+    "layer",
+    {"Dense": Dense, "Embedding": Embedding, "Layer": Layer, "ReversibleEmbedding": ReversibleEmbedding},
+)
+
+
+def serialize(layer: Layer) -> dict[str, Any]:
+    """A layer's class and config, and the shapes that it was built for, as Keras 3 writes them.
+
+    Examples
+    --------
+    >>> written = serialize(Embedding(10, 2, name="words"))
+    >>> written["module"], written["class_name"], written["config"]["input_dim"]
+    ('keras.layers', 'Embedding', 10)
+    """
+    built_for = layer.get_build_config()
+    return {**serialize_keras_object(layer), **({} if built_for is None else {"build_config": built_for})}
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The layer that `serialize` of any era described; built, if it was.
+
+    Parameters
+    ----------
+    config : dict
+        ``{"class_name", "config"}``, with or without Keras 3's ``"module"``, ``"registered_name"`` and
+        ``"build_config"``. Nothing that it names is imported.
+    custom_objects : mapping of str to class, optional
+        Classes of the caller's own, by the names that configs give them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, or the class cannot be made with the config.
+
+    Examples
+    --------
+    >>> deserialize({"class_name": "Embedding", "config": {"input_dim": 9, "output_dim": 2, "name": "words"}})
+    <Embedding name=words, built=False>
+    """
+    layer = _registry.deserialize(config, custom_objects)
+    if isinstance(config, Mapping) and isinstance(config.get("build_config"), Mapping):
+        layer.build_from_config(config["build_config"])
+    return layer

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Callable, Literal
 
 import numpy as np
 
-from fastembed import constraints, eras, initializers, regularizers
+from fastembed import constraints, eras, regularizers
+from fastembed.dtypes import array_dtype
+from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.layer import Layer, Shape, positive_integer
 
 if TYPE_CHECKING:
@@ -71,13 +73,12 @@ class Dense(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
+        self.input_spec = InputSpec(min_ndim=2)
+        self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
         """Make kernel and bias."""
-        if not input_shape:
-            raise ValueError(
-                f"layer {self.name!r} needs inputs of at least one axis, got shape {input_shape}"
-            )
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         self.kernel = self.add_weight(
             name="kernel",
             shape=(input_shape[-1], self.units),
@@ -99,16 +100,13 @@ class Dense(Layer):
     def call(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Outputs of shape ``(*inputs.shape[:-1], units)``."""
         inputs = np.asarray(inputs)
-        if inputs.shape[-1:] != self.kernel.shape[:1]:
-            raise ValueError(
-                f"layer {self.name!r} was built for inputs whose last axis has length "
-                f"{self.kernel.shape[0]}, got shape {inputs.shape}"
-            )
+        dtype = array_dtype(self.compute_dtype)
         if inputs.dtype.kind != "f":
-            inputs = inputs.astype(self.compute_dtype)
-        outputs = np.matmul(inputs, self.kernel.value.astype(self.compute_dtype, copy=False))
+            inputs = inputs.astype(dtype)
+        # NumPy's products of bfloat16 numbers are float32.
+        outputs = np.matmul(inputs, self.kernel.value.astype(dtype, copy=False)).astype(dtype, copy=False)
         if self.bias is not None:
-            outputs = outputs + self.bias.value.astype(self.compute_dtype, copy=False)
+            outputs = outputs + self.bias.value.astype(dtype, copy=False)
         return outputs if self.activation is None else self.activation(outputs)
 
     def remember(self, inputs: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any]:
@@ -144,12 +142,12 @@ class Dense(Layer):
             "units": self.units,
             "activation": "linear" if self.activation is None else _name_of(self.activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+            "kernel_regularizer": self.kernel_regularizer,
+            "bias_regularizer": self.bias_regularizer,
+            "kernel_constraint": self.kernel_constraint,
+            "bias_constraint": self.bias_constraint,
             "quantization_config": None,
         }
         return {**super().get_config(), **self._era.entries("Dense", entries)}

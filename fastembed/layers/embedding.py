@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed import constraints, eras, initializers, ops, regularizers
+from fastembed import constraints, dtype_policies, eras, initializers, ops, quantizers, regularizers
 from fastembed._rows import OutOfRange, Table
 from fastembed.layers.layer import Layer, Shape, positive_integer
 from fastembed.layers.row_dropout import RowDropout
-from fastembed.variable import Variable
+from fastembed.layers.storage import Lora, Plain, Recipe, Storage
+from fastembed.variable import Variable, swap
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from fastembed.dtype_policies import DTypePolicy
+    from fastembed.quantizers import QuantizationConfig
 
 
 class Embedding(Layer):
@@ -34,6 +38,10 @@ class Embedding(Layer):
         Whether id 0 is padding, which `compute_mask` then marks. Row 0 is a row like any other.
     weights : array_like of shape (input_dim, output_dim) or list of one, optional
         The table; copied. The layer is then built at once.
+    lora_rank, lora_alpha : optional
+        See `enable_lora`, which is then called when the layer is built.
+    quantization_config : QuantizationConfig or its config, optional
+        For a layer whose dtype policy is a quantised one.
     input_length : int or tuple of int, optional
         How many ids an input has: for the configs and output shapes of Keras 1, 2 and tf.keras.
     dropout : float, default 0.0
@@ -66,8 +74,8 @@ class Embedding(Layer):
     A call takes integers of any dtype and shape (also bool and exactly integral floats), in arrays, lists or
     tensors, and returns an ndarray of shape ``(*ids.shape, output_dim)``. An id outside the table is an
     IndexError that names it; negative ids do not count from the end. ``out_of_range`` says otherwise, and the
-    gradient follows: it belongs to the row that was taken, or to none. Any number of threads may call one layer
-    while another assigns its weights: each row is wholly the old one or wholly the new one.
+    gradient follows: it belongs to the row that was taken, or to none. Any number of threads may call one
+    layer while another assigns its weights: each row is wholly the old one or wholly the new one.
 
     Examples
     --------
@@ -80,6 +88,8 @@ class Embedding(Layer):
     array([[3., 4.],
            [0., 0.]], dtype=float32)
     """
+
+    _storage: Storage  # since it is built
 
     @eras.any_era
     def __init__(
@@ -117,6 +127,13 @@ class Embedding(Layer):
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = self.supports_masking = mask_zero
+        self.lora_rank = positive_integer("lora_rank", lora_rank) if lora_rank else None
+        self.lora_alpha = self.lora_rank if lora_alpha is None else _checked_alpha(lora_alpha)
+        if isinstance(quantization_config, Mapping):
+            quantization_config = quantizers.deserialize(quantization_config)
+        self.quantization_config: QuantizationConfig | None = (
+            None if quantization_config is None else quantizers.resolved(None, quantization_config)
+        )
         self.dropout = self._era.row_dropout(dropout)
         self._row_dropout = RowDropout(self.dropout) if self.dropout else None
         unsaid = "zeros" if use_one_hot_matmul else "raise"
@@ -161,39 +178,67 @@ class Embedding(Layer):
         if len(variable.shape) != 2:
             raise ValueError(f"a table has two axes, got a variable of shape {variable.shape}")
         layer = cls(*variable.shape, **kwargs)
-        layer._adopt(variable)
+        layer._store(layer._adopted(variable))
         layer.built = True
         return layer
 
-    def _adopt(self, variable: Variable) -> None:
+    def _adopted(self, variable: Variable) -> Plain:
         variable.trainable = self.trainable
         variable.regularizer = self.embeddings_regularizer
         variable.constraint = self.embeddings_constraint
-        self._track(variable)  # as one that training may change, also while the layer is frozen
-        self._embeddings = variable
+        return Plain(variable)
 
     def build(self, input_shape: Shape | None = None) -> None:
-        """Make the table: of ``weights`` where they were given, otherwise by the initializer."""
-        self._adopt(
-            Variable(
-                self.__dict__.pop("_given", self.embeddings_initializer),
-                shape=(self.input_dim, self.output_dim),
-                dtype=self.variable_dtype,
-                name="embeddings",
-            )
-        )
+        """Make the table: of ``weights`` where they were given, otherwise by the initializer.
+
+        Under a quantised policy a table that was not given is zero, and waits to be loaded.
+        """
+        given = self.__dict__.pop("_given", None)
+        shape, mode, dtype = (self.input_dim, self.output_dim), self.quantization_mode, self.variable_dtype
+        storage: Storage
+        if mode is None or given is not None:
+            values = self.embeddings_initializer if given is None else given
+            storage = self._adopted(Variable(values, shape=shape, dtype=dtype, name="embeddings"))
+        if mode is not None:
+            recipe = Recipe.of(self.quantization_config, self.dtype_policy)
+            storage = recipe.blank(shape, dtype) if given is None else storage.quantized(recipe, dtype)
+        self._store(storage)
+        if self.lora_rank:
+            self._add_lora(self.lora_rank, self.lora_alpha, "he_uniform", "zeros")
+
+    def _store(self, storage: Storage, attribute: str = "_storage") -> None:
+        """Store a table this way from now on."""
+        before = self.__dict__.get(attribute)
+        for name, variable in ({} if before is None else before.variables).items():
+            if storage.variables.get(name) is not variable:
+                delattr(self, name)
+        for held, learns in ((storage.weights, True), (storage.constants, False)):
+            for name, variable in held.items():
+                self._track(variable, trainable=learns)  # as what may learn also while the layer is frozen
+                setattr(self, name, variable)
+        setattr(self, attribute, storage)
 
     @property
-    def embeddings(self) -> Variable:
-        """The table, a `Variable` of shape (input_dim, output_dim)."""
-        if "_embeddings" not in self.__dict__:
-            raise AttributeError("You must build the layer before accessing `embeddings`.")
-        return self._embeddings
+    def embeddings(self) -> Any:
+        """The table, a `Variable` of shape (input_dim, output_dim).
+
+        Of a quantised layer its codes, as in Keras: for int8 a variable, for int4, where two share a byte, an
+        array. With LoRA the merged table, an array; it is made anew each time.
+        """
+        return self._stored.embeddings(self.compute_dtype)
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Any:
         """The table as it is looked up."""
-        return self.embeddings.rows(self.compute_dtype)
+        return self._stored.table(self.compute_dtype)
+
+    @property
+    def _stored(self) -> Storage:
+        """How the table is stored."""
+        storage: Storage | None = self.__dict__.get("_storage")
+        if storage is None:
+            raise AttributeError("You must build the layer before accessing `embeddings`.")
+        return storage
 
     W = embeddings  # in Keras 1
 
@@ -204,15 +249,13 @@ class Embedding(Layer):
 
     @out_of_range.setter
     def out_of_range(self, policy: ops.Policy) -> None:
-        self._out_of_range = self._policy(policy)
-
-    def _policy(self, policy: ops.Policy | None) -> OutOfRange:
-        """A policy, the layer's own where none is given, as what this layer can do."""
-        if policy is None:
-            return self._out_of_range
         policy = OutOfRange(policy)
         policy.check(self.input_dim, np.float32 if self.dtype_policy.is_floating else self.compute_dtype)
-        return policy
+        self._out_of_range = policy
+
+    def _policy(self, policy: ops.Policy | None) -> OutOfRange:
+        """That of a call, which is the layer's own where the call says none."""
+        return self._out_of_range if policy is None else OutOfRange(policy)
 
     def _ids(self, inputs: Any, float_ids: str | None) -> NDArray[Any]:
         return ops.as_ids(inputs, self.float_ids if float_ids is None else float_ids)
@@ -230,11 +273,14 @@ class Embedding(Layer):
         return rows
 
     def _answering_table(self) -> Table | None:
-        plain = type(self).call is Embedding.call and "call" not in self.__dict__
-        plain = plain and self._row_dropout is None
-        if plain and self.activity_regularizer is None and self.table.row_dtype.name == self.compute_dtype:
-            return self.table
-        return None
+        return self._table_that_answers(Embedding)
+
+    def _table_that_answers(self, caller: type[Embedding]) -> Table | None:
+        """The table, if it alone gives what the ``call`` of this class does, and nobody wants to see that."""
+        plain = type(self).call is caller.call and "call" not in self.__dict__
+        table = self.table
+        alone = plain and isinstance(table, Table) and table.row_dtype.name == self.compute_dtype
+        return table if alone and self.activity_regularizer is None and self._row_dropout is None else None
 
     def _remembers_inputs(self) -> bool:
         return type(self).remember is Embedding.remember and "remember" not in self.__dict__
@@ -252,15 +298,16 @@ class Embedding(Layer):
         return remembered if self._row_dropout is None else (*remembered, self._row_dropout.last())
 
     def backpropagate(self, remembered: tuple[Any, ...], upstream: NDArray[Any]) -> None:
-        """Add the gradient of the table, as `IndexedSlices`; ids have none."""
+        """Add the gradient of the table, as `IndexedSlices`; ids have none.
+
+        With LoRA those of its two matrices instead: of A as `IndexedSlices`, of B as an array.
+        """
         ids, policy, *scales = remembered
         wide = np.float64 if self.variable_dtype == "float64" else np.float32
         upstream = upstream.astype(wide, copy=False)
         for scale in scales:
             upstream = upstream * scale[..., np.newaxis]
-        gradient = ops.embedding_gradient(ids, upstream, self.input_dim, out_of_range=policy)
-        if self.embeddings.trainable:
-            self.embeddings.add_gradient(gradient)
+        self._stored.add_gradient(ids, upstream, policy)
 
     def compute_mask(self, inputs: ArrayLike, mask: Any = None) -> NDArray[np.bool_] | None:
         """Where ids are not 0, if `mask_zero`; otherwise None.
@@ -274,20 +321,238 @@ class Embedding(Layer):
         """``(*input_shape, output_dim)``; in earlier eras `input_length` is compared with it."""
         return self._era.embedding_shape(input_shape, self.output_dim, self.input_length)
 
+    # --- Stored in other ways ---------------------------------------------------------------------
+
+    @property
+    def lora_enabled(self) -> bool:
+        """Whether rows are those of the table and of LoRA's product together."""
+        return isinstance(self.__dict__.get("_storage"), Lora)
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: Any = "he_uniform",
+        b_initializer: Any = "zeros",
+    ) -> None:
+        """Freeze the table and learn what is added to it: ``lora_alpha / rank * A @ B`` (LoRA).
+
+        Parameters
+        ----------
+        rank : int
+            Columns of A and rows of B, which are float32 and have the layer's ``embeddings_regularizer``.
+        lora_alpha : float, optional
+            Default: ``rank``.
+        a_initializer, b_initializer : optional
+            With B zero the layer computes what it did before.
+
+        Raises
+        ------
+        ValueError
+            If the layer has a constraint, is not built, or has LoRA already.
+
+        Notes
+        -----
+        Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, arXiv:2106.09685. The product of
+        A and B is never made for a lookup: n ids cost ``A[ids] @ B``.
+
+        What is saved is the merged table. A layer with LoRA that loads one has it as its table, B as zeros,
+        and A as new: it computes what was saved and can go on learning.
+
+        Examples
+        --------
+        >>> embedding = Embedding(1000, 64)
+        >>> embedding.build()
+        >>> embedding.enable_lora(rank=4)
+        >>> [variable.shape for variable in embedding.trainable_weights]
+        [(1000, 4), (4, 64)]
+        """
+        self._check_for_lora()
+        if not self.built:
+            raise ValueError("Cannot enable lora on a layer that isn't yet built.")
+        self._add_lora(rank, lora_alpha, a_initializer, b_initializer)
+
+    def _check_for_lora(self) -> None:
+        if self.embeddings_constraint is not None:
+            raise ValueError(
+                "Lora is incompatible with embedding constraints. In order to enable lora on this layer, "
+                "remove the `embeddings_constraint` argument."
+            )
+
+    def _add_lora(self, rank: int, alpha: float | None, a_initializer: Any, b_initializer: Any) -> None:
+        self._check_for_lora()
+        if self.lora_enabled:
+            raise ValueError("lora is already enabled. This can only be done once per layer.")
+        rank = positive_integer("rank", rank)
+        alpha = rank if alpha is None else _checked_alpha(alpha)
+        a, b = (
+            Variable(
+                initializers.get(initializer),
+                shape=shape,
+                dtype="float32",  # also of a narrow table: small steps must not be lost
+                trainable=self.trainable,
+                name=name,
+                regularizer=self.embeddings_regularizer,
+            )
+            for name, initializer, shape in (
+                ("lora_embeddings_a", a_initializer, (self.input_dim, rank)),
+                ("lora_embeddings_b", b_initializer, (rank, self.output_dim)),
+            )
+        )
+        storage = Lora(self._stored, a, b, alpha, initializers.get(a_initializer))
+        for variable in self._stored.weights.values():
+            variable.trainable = False
+        self._store(storage)
+        self.lora_rank, self.lora_alpha = rank, alpha
+
+    def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
+        """Store the table as int8, a quarter of float32, or as int4, an eighth. It cannot learn any more.
+
+        Parameters
+        ----------
+        mode : {"int8", "int4"}, optional
+            May be left out where ``config`` is given.
+        type_check : bool, default True
+            Whether subclasses are refused, which may use the table in a way that codes do not allow.
+        config : QuantizationConfig, optional
+            Default: that of the mode; for int4, blocks of 128 columns.
+
+        Raises
+        ------
+        ValueError
+            If the layer is not built or quantised already, for an unknown mode, and for int8 with results in
+            float16.
+        NotImplementedError
+            For a subclass, unless ``type_check=False``, and for Keras's other modes, which are for Dense.
+
+        Notes
+        -----
+        The formulas and the storage are those of Keras 3.15 (`fastembed.quantizers`). The layer's dtype
+        policy becomes ``"int8_from_float32"``, say. With LoRA the table below is quantised; A and B stay.
+
+        Examples
+        --------
+        >>> embedding = Embedding(2, 2, weights=[[0.5, 1.0], [0.0, -3.0]])
+        >>> embedding.quantize("int8")
+        >>> embedding([0, 1])
+        array([[ 0.49606305,  1.0000001 ],
+               [ 0.        , -3.        ]], dtype=float32)
+        >>> [(variable.name, variable.dtype) for variable in embedding.weights]
+        [('embeddings', 'int8'), ('embeddings_scale', 'float32')]
+        """
+        config = quantizers.resolved(mode, config)
+        self._check_for_quantization(config.mode)
+        if type_check and "_requantize" not in vars(type(self)):
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own "
+                "methods can do with codes instead of a table of floats, pass type_check=False"
+            )
+        policy = dtype_policies.get(_quantized_name(config, self.dtype_policy.name))
+        self._requantize(config, policy)
+        self.dtype_policy = policy
+
+    def _check_for_quantization(self, mode: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"Cannot quantize a layer that isn't yet built. Layer '{self.name}' (of type "
+                f"'{type(self).__name__}') is not built yet."
+            )
+        if self._stored.mode is not None:
+            raise ValueError(
+                f"Layer '{self.name}' is already quantized with dtype_policy='{self.dtype_policy.name}'. "
+                f"Received: mode={mode}"
+            )
+
+    def _requantize(self, config: QuantizationConfig, policy: DTypePolicy) -> None:
+        """Store the table quantised; the layer is about to have ``policy``."""
+        self._store(self._stored.quantized(Recipe.of(config, policy), policy.variable_dtype))
+        self.quantization_config = config
+
+    def _prepare_for(self, policy: DTypePolicy) -> None:
+        storage = self.__dict__.get("_storage")
+        if storage is None or storage.mode == policy.quantization_mode:
+            return
+        if storage.mode is not None:
+            raise ValueError(
+                f"the table of layer {self.name!r} is stored as {storage.mode}, which cannot be undone: its "
+                f"dtype policy cannot become {policy.name!r}"
+            )
+        in_blocks = policy.block_size is not None
+        self._requantize(
+            quantizers.Int4QuantizationConfig(block_size=policy.block_size)
+            if in_blocks
+            else quantizers.resolved(policy.quantization_mode, None),
+            policy,
+        )
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Put copies of what the layer's table consists of into ``store``, as Keras 3 does.
+
+        Parameters
+        ----------
+        store : dict or HDF5 group
+            Gets ``"0"``, the table, or its codes and then ``"1"``, the scales; of int4 in blocks also the
+            zero points and the block that each column belongs to. With LoRA the merged table. What a subclass
+            adds comes last. Nothing, if the layer is not built.
+        """
+        arrays = (array for part in self._saved_parts() for array in part.saved())
+        for number, array in enumerate(arrays):
+            store[str(number)] = array
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Set the layer's own weights to what `save_own_variables`, here or in Keras, put into ``store``.
+
+        With LoRA the stored table is the new one at once: B becomes zero, A new.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If ``store`` does not hold just these weights; nothing is then changed.
+        """
+        parts = self._saved_parts()
+        values = iter(self._values_in(store, [name for part in parts for name in part.names]))
+        swap([change for part in parts for change in part.changes([next(values) for _ in part.names])])
+
+    def _saved_parts(self) -> list[Storage]:
+        """What a file holds of this layer, in order."""
+        tables = self._tables() if self.built else []
+        known = {id(variable) for table in tables for variable in table.variables.values()}
+        others = (variable for variable in self._own_weights() if id(variable) not in known)
+        return [*tables, *(Plain(variable) for variable in others)]
+
+    def _tables(self) -> list[Storage]:
+        """All that the layer stores, in the order of files."""
+        return [self._stored]
+
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         entries = {
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
-            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
+            "embeddings_initializer": self.embeddings_initializer,
+            "embeddings_regularizer": self.embeddings_regularizer,
+            "activity_regularizer": self.activity_regularizer,
+            "embeddings_constraint": self.embeddings_constraint,
             "mask_zero": self.mask_zero,
-            "quantization_config": None,
+            "quantization_config": quantizers.serialize(self.quantization_config),
             "input_length": self.input_length,
             "dropout": self.dropout,
             "out_of_range": self.out_of_range,
             "float_ids": self.float_ids,
         }
+        if self.lora_rank:
+            entries.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)
         return {**super().get_config(), **self._era.entries("Embedding", entries)}
+
+
+def _checked_alpha(alpha: Any) -> float:
+    number = isinstance(alpha, (int, float, np.integer, np.floating)) and not isinstance(alpha, bool)
+    if not (number and np.isfinite(alpha)):
+        raise ValueError(f"lora_alpha must be a finite number, got {alpha!r:.80}")
+    return alpha
+
+
+def _quantized_name(config: QuantizationConfig, source_name: str) -> str:
+    """Of the policy of a layer that had another and is quantised, as Keras spells it."""
+    size = "" if config.mode == "int8" else f"/{getattr(config, 'block_size', None) or -1}"
+    return f"{config.mode}{size}_from_{source_name}"

@@ -142,6 +142,8 @@ class Layer(State):
     """
 
     supports_masking = False
+    #: The names of the layers around it and its own, from when it is built: ``"model/embedding"``.
+    path: str | None = None
     #: What the inputs must be: an `InputSpec`, or one for each of several inputs.
     input_spec: Any = None
     #: Shape of a batch of inputs, with None where it was left open; what old configs have of it.
@@ -181,7 +183,7 @@ class Layer(State):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         layer = super().__new__(cls)
-        if cls.get_config is Layer.get_config and cls is not Layer:
+        if cls.get_config is Layer.get_config:
             layer.__dict__["_constructed_by"] = _plain_arguments(cls, args, kwargs)
         return layer
 
@@ -259,6 +261,7 @@ class Layer(State):
         if self.input_spec is not None and args:
             assert_input_compatibility(self.input_spec, args[0], self.name)
         if not self.built or self._under_construction:
+            inspect.signature(self.call).bind(*args, **kwargs)  # a call that cannot be does not build
             self._build_for(args, kwargs)
             if self.input_spec is not None and args:  # build may have set it
                 assert_input_compatibility(self.input_spec, args[0], self.name)
@@ -500,19 +503,24 @@ class Layer(State):
     @property
     def quantization_mode(self) -> str | None:
         """``"int8"`` or ``"int4"`` for a quantised layer, otherwise None."""
-        return self.dtype_policy.quantization_mode
+        return self._own_policy.quantization_mode
+
+    @property
+    def _own_policy(self) -> dtype_policies.DTypePolicy:
+        """Its policy itself; out of a `DTypePolicyMap`, once the layer has a path, the one for that path."""
+        return self._dtype_policy if self.path is None else self._dtype_policy.of(self.path)
 
     @property
     def variable_dtype(self) -> str:
         """The dtype of the layer's variables."""
-        return self._dtype_policy.variable_dtype
+        return self._own_policy.variable_dtype
 
     dtype = variable_dtype
 
     @property
     def compute_dtype(self) -> str:
         """The dtype of the layer's results."""
-        return self._dtype_policy.compute_dtype
+        return self._own_policy.compute_dtype
 
     input_dtype = compute_dtype
 
@@ -536,7 +544,9 @@ class Layer(State):
         ('mine', {'name': 'float32'})
         """
         config = self._era.base_config(self)
-        if type(self).get_config is not Layer.get_config or type(self) is Layer:
+        if type(self).get_config is not Layer.get_config:
+            return config
+        if type(self).__init__ is Layer.__init__ and not self._era.writes_defaults:
             return config
         plain = self._constructed_by
         if plain is None:
@@ -547,11 +557,7 @@ class Layer(State):
         parameters = inspect.signature(type(self).__init__).parameters
         if "name" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             config.pop("name")  # its constructor does not take one
-        base = {key: config[key] for key in config.keys() - plain.keys()}
-        return {**{key: config[key] for key in config if key in base}, **plain}
-
-    def _serialized_activity_regularizer(self) -> Any:
-        return regularizers.serialize(self.activity_regularizer)
+        return {**plain, **config}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -617,8 +623,10 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
             build(self, *args, **kwargs)
             return
         with _build_lock:
+            self.__dict__["path"] = self._path()
             if self.built:
                 return
+            self._prepare_for(self._dtype_policy)
             before = dict(self.__dict__)
             weights = [*self._trainable_weights], [*self._non_trainable_weights]
             shapes = dict(list(zip(self._build_parameters, args)) + list(kwargs.items()))
@@ -650,7 +658,7 @@ def _plain_arguments(
     cls: type[Layer], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any] | None:
     """A constructor's arguments with their names, if data can say them all; without the name."""
-    signature = inspect.signature(cls.__init__)
+    signature, inherits = inspect.signature(cls.__init__), cls.__init__ is Layer.__init__
     kinds = {p.kind for name, p in signature.parameters.items() if name != "self"}
     if {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL} & kinds:
         return None
@@ -663,8 +671,13 @@ def _plain_arguments(
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             arguments.update(arguments.pop(name))
-    arguments.pop("name", None)
+    for name in ("name", *(_NOT_SAID if inherits else ())):
+        arguments.pop(name, None)
     return arguments if _is_plain(arguments) else None
+
+
+# Arguments of `Layer` that Keras 3 has not, or not among those that it writes down.
+_NOT_SAID = ("weights", "input_dim", "input_shape", "batch_input_shape", "batch_size", "input_dtype")
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,7 +6,6 @@ weights are its own ones and then those of the layers in it.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from fastembed import constraints, eras, regularizers
 from fastembed._rows import TableCall
 from fastembed.dtypes import is_float, standardize_dtype
+from fastembed.random import SeedGenerator
 from fastembed.variable import Variable, swap
 
 if TYPE_CHECKING:
@@ -117,11 +117,12 @@ class State(TableCall):
         """Where in a model the layer is: names of layers, joined by slashes."""
         raise NotImplementedError
 
-    def _track(self, variable: Variable, trainable: bool = True) -> None:
+    def _track(self, variable: Variable, trainable: bool = True, made_here: bool = True) -> None:
         if not any(variable is known for known in self._own_weights()):
-            path = self._path()
-            variable.path = f"{path}/{variable.name}"
-            variable.name = self._era.weight_name(path, variable.name)
+            if made_here:
+                path = self._path()
+                variable.path = f"{path}/{variable.name}"
+                variable.name = self._era.weight_name(path, variable.name)
             (self._trainable_weights if trainable else self._non_trainable_weights).append(variable)
 
     def _refuse_if_locked(self) -> None:
@@ -132,19 +133,10 @@ class State(TableCall):
                 "of Keras 1, 2 and tf.keras this can be done: fastembed.era.)"
             )
 
-    @contextlib.contextmanager
-    def _unlocked(self) -> Iterator[None]:
-        """Let a built layer get new variables."""
-        locked, self.__dict__["_locked"] = self._locked, False
-        try:
-            yield
-        finally:
-            self.__dict__["_locked"] = locked
-
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, (Variable, State)) and "_layers" not in self.__dict__:
             raise not_initialised(self)
-        may_hold = isinstance(value, (Variable, State, list, tuple, set, frozenset, dict))
+        may_hold = isinstance(value, (Variable, State, SeedGenerator, list, tuple, set, frozenset, dict))
         if may_hold and self.__dict__.get("_locked") and not self._holds_all(value):
             self._refuse_if_locked()
         super().__setattr__(name, value)
@@ -165,17 +157,18 @@ class State(TableCall):
 
     def _holds_all(self, value: Any) -> bool:
         known = {id(each) for each in (*self._own_weights(), *self._layers)}
-        return all(id(each) in known for each in _held_by(value))
+        return all(id(each) in known for each in _held_by(value, Variable, State))
 
     def _look_into_attributes(self) -> None:
         """Find the layers in attributes, also in lists, tuples, sets and dicts, and track the variables."""
         layers: dict[int, State] = {}
         for name in self._holders:
-            for held in _held_by(self.__dict__.get(name)):
+            for held in _held_by(self.__dict__.get(name), Variable, State):
                 if isinstance(held, State):
                     layers[id(held)] = held
                 else:
-                    self._track(held, trainable=held.trainable)
+                    made_here = self.__dict__.get("_under_construction", False)
+                    self._track(held, trainable=held.trainable, made_here=made_here)
         self.__dict__["_layers"] = list(layers.values())
 
     def _held_layers(self) -> list[State]:
@@ -207,7 +200,14 @@ class State(TableCall):
         """
         return self._era.weights(self)
 
-    variables = weights
+    @property
+    def variables(self) -> list[Variable]:
+        """`weights`, and the states of the seed generators that it and its layers hold."""
+        return eras.once([*self.weights, *self._seeds()])
+
+    def _seeds(self) -> list[Variable]:
+        held = (each.__dict__.get(name) for each in self._with_layers_inside() for name in each._holders)
+        return [generator.state for value in held for generator in _held_by(value, SeedGenerator)]
 
     @property
     def trainable_weights(self) -> list[Variable]:
@@ -220,7 +220,10 @@ class State(TableCall):
         for variable in variables:
             self._track(variable)
 
-    trainable_variables = trainable_weights
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """`trainable_weights`."""
+        return self.trainable_weights
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
@@ -233,7 +236,10 @@ class State(TableCall):
         for variable in variables:
             self._track(variable, trainable=False)
 
-    non_trainable_variables = non_trainable_weights
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """`non_trainable_weights`, and the states of seed generators."""
+        return eras.once([*self.non_trainable_weights, *self._seeds()])
 
     @property
     def trainable(self) -> bool:
@@ -341,15 +347,15 @@ class State(TableCall):
         return [np.asarray(store[str(number)]) for number in range(len(names))]
 
 
-def _held_by(value: Any) -> Iterator[Variable | State]:
-    """The variables and layers in a value: itself, or what lists, tuples, sets and dicts hold."""
-    if isinstance(value, (Variable, State)):
+def _held_by(value: Any, *kinds: type) -> Iterator[Any]:
+    """The objects of these kinds in a value: itself, or what lists, tuples, sets and dicts hold."""
+    if isinstance(value, kinds):
         yield value
     elif isinstance(value, (list, tuple, set, frozenset)):
         for item in value:
-            yield from _held_by(item)
+            yield from _held_by(item, *kinds)
     elif isinstance(value, dict):
-        yield from _held_by(list(value.values()))
+        yield from _held_by(list(value.values()), *kinds)
 
 
 def not_initialised(layer: State) -> RuntimeError:

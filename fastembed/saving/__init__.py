@@ -7,12 +7,36 @@ size justifies.
 How it is done, from the file up: `source` opens it, once; `hdf5` and `archive` each know one container;
 `configs` turns JSON into a tree of layers; `layouts` knows where Keras puts weights and which of them are
 Embedding tables; `model_file` holds these together; `embeddings` is what a user calls.
+
+The names by which configs know the user's own classes are here too, as in keras.saving.
 """
 
 from __future__ import annotations
 
+from fastembed._custom_objects import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
+from fastembed._registry import deserialize_keras_object, serialize_keras_object
 from fastembed.saving.configs import embedding_arguments
 from fastembed.saving.embeddings import list_embeddings, load_embedding
 from fastembed.saving.model_file import EmbeddingRecord
 
-__all__ = ["EmbeddingRecord", "embedding_arguments", "list_embeddings", "load_embedding"]
+__all__ = [
+    "CustomObjectScope",
+    "EmbeddingRecord",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "embedding_arguments",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "list_embeddings",
+    "load_embedding",
+    "register_keras_serializable",
+    "serialize_keras_object",
+]

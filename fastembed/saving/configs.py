@@ -193,6 +193,39 @@ def quantisation(config: Json) -> str | None:
     return found.group(1) if found else None
 
 
+def block_size(config: Json) -> int | None:
+    """Columns of an int4 table that share a scale, by its config; None for one scale a row.
+
+    >>> block_size({"dtype": "int4/128_from_float32"})
+    128
+    """
+    quantization = config.get("quantization_config")
+    if isinstance(quantization, dict) and isinstance(quantization.get("config"), dict):
+        size = quantization["config"].get("block_size")  # older files have none, and mean one scale a row
+    else:
+        found = re.match(r"int4/(-?\d{1,9})_from_", dtype_policy(config) or "")
+        size = int(found.group(1)) if found else None
+    if size is None or size == -1:
+        return None
+    if type(size) is not int or size <= 0:
+        raise FormatError(f"block_size in the config is {quoted(repr(size))}, not a positive integer")
+    return size
+
+
+def scale_shapes(config: Json) -> list[tuple[int, ...]]:
+    """The shapes of what Keras stores after a table's codes: scales; for blocks zero points, and whose block.
+
+    >>> scale_shapes({"input_dim": 9, "output_dim": 5, "dtype": "int4/2_from_float32"})
+    [(9, 3), (9, 3), (5,)]
+    """
+    rows, columns = table_shape(config)
+    size = block_size(config) if quantisation(config) == "int4" else None
+    if size is None:
+        return [(rows,)]
+    blocks = -(-columns // size)
+    return [(rows, blocks), (rows, blocks), (columns,)]
+
+
 def stored_shapes(config: Json) -> set[tuple[int, ...]]:
     """The shapes that an Embedding's table may have, by its config: int4 packs two columns into one."""
     rows, columns = table_shape(config)

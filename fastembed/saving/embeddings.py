@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastembed import constraints, initializers, regularizers
+from fastembed import constraints, initializers, quantizers, regularizers
+from fastembed.errors import FormatError
 from fastembed.layers import Embedding
 from fastembed.saving.configs import embedding_arguments
 from fastembed.saving.hdf5 import quoted
@@ -49,7 +50,7 @@ def list_embeddings(path: Path, candidates: bool = False) -> list[EmbeddingRecor
     ``.weights.h5``, the first weight of an object stored as ``embedding`` or ``embedding_<n>``. The same
     holds for a ``.keras`` file of a subclassed model.
 
-    A quantised Embedding is listed with dtype "int8" or "int4".
+    A quantised Embedding is listed with dtype "int8" or "int4"; where there is no config, as "int8".
 
     Examples
     --------
@@ -78,14 +79,16 @@ def load_embedding(path: Path, name: str | None = None) -> Embedding:
     -------
     fastembed.layers.Embedding
         Its table has the values, the shape and the dtype that are in the file, bit for bit. The rows of a
-        bfloat16 table come as float32.
+        bfloat16 table come as float32. A quantised table stays quantised. What LoRA learned is part of the
+        table already: `.keras` and ``.weights.h5`` files hold it merged.
 
     Raises
     ------
     ValueError
         If there is no embedding of this name, or several and no name is given; the message lists them.
     UnsupportedError
-        If what is stored are codes (int8, int4) or the parts of an unmerged LoRA instead of the table itself.
+        If what is stored are codes (int8, int4) and the file is no `.keras` file, or the parts of an unmerged
+        LoRA.
     OSError, FormatError, ImportError
         As for `list_embeddings`.
 
@@ -107,16 +110,19 @@ def load_embedding(path: Path, name: str | None = None) -> Embedding:
     """
     if not isinstance(name, (str, type(None))):
         raise TypeError(f"the name of an embedding is a string, got {name!r:.80}")
-    return _layer(*read_embedding(path, name))
+    with opened_model(path) as model:
+        record, arrays = model.read(name)
+    return _layer(record, arrays)
 
 
 def read_embedding(path: Path, name: str | None = None) -> tuple[EmbeddingRecord, np.ndarray[Any, Any]]:
-    """The record and the table that `load_embedding` makes a layer of; bfloat16 as uint16 words."""
+    """The record and the table that `load_embedding` makes a layer of; bfloat16 as uint16 words, or codes."""
     with opened_model(path) as model:
-        return model.read(name)
+        record, arrays = model.read(name)
+    return record, arrays[0]
 
 
-def _layer(record: EmbeddingRecord, table: np.ndarray[Any, Any]) -> Embedding:
+def _layer(record: EmbeddingRecord, arrays: list[np.ndarray[Any, Any]]) -> Embedding:
     """The layer of a record and its table. A slash in its name, which layers do not allow, becomes "_"."""
     if record.config is None:
         rows, columns = record.shape
@@ -128,7 +134,7 @@ def _layer(record: EmbeddingRecord, table: np.ndarray[Any, Any]) -> Embedding:
     # A policy says more than a dtype: "mixed_float16" computes in another. It must agree with what is stored.
     policy = arguments.get("dtype", "")
     mixed = policy.startswith("mixed_") and record.dtype == "float32"
-    arguments["dtype"] = policy if mixed else record.dtype
+    arguments["dtype"] = policy if mixed or len(arrays) > 1 else record.dtype
     for module in (initializers, regularizers, constraints):
         argument = f"embeddings_{module.__name__.rpartition('.')[2][:-1]}"
         try:
@@ -139,9 +145,29 @@ def _layer(record: EmbeddingRecord, table: np.ndarray[Any, Any]) -> Embedding:
                 f"{quoted(str(arguments.pop(argument)))}",
                 stacklevel=3,
             )
+    if len(arrays) > 1:
+        return _quantised(record, arguments, arrays)
+    [table] = arrays
     if record.dtype != "bfloat16":
         return Embedding(**arguments, weights=[table])
     # Rows come as float32, exactly and everywhere; for those of ml_dtypes there would have to be ml_dtypes.
     arguments = {key: arguments[key] for key in arguments.keys() - {"input_dim", "output_dim", "dtype"}}
     words = Variable.from_bfloat16_words(table, name="embeddings")
     return Embedding.from_variable(words, dtype="float32", **arguments)
+
+
+def _quantised(
+    record: EmbeddingRecord, arguments: dict[str, Any], arrays: list[np.ndarray[Any, Any]]
+) -> Embedding:
+    """The layer of a table of codes."""
+    config: dict[str, Any] = record.config or {}
+    try:
+        how = quantizers.deserialize(config.get("quantization_config"))
+        layer = Embedding(**arguments, quantization_config=how)
+        layer.build()
+        layer.load_own_variables({str(number): array for number, array in enumerate(arrays)})
+    except (TypeError, ValueError) as error:
+        raise FormatError(
+            f"{quoted(record.name)} is not quantised as Keras does it: {quoted(str(error))}"
+        ) from error
+    return layer

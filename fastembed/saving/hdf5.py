@@ -198,12 +198,16 @@ class Hdf5:
                     return Array(shape, dtype.name)
             return Array(shape, "")
 
-    def check(self, path: str) -> None:
-        """Raise FormatError unless every byte of the table at ``path`` is in the file, in a known form."""
+    def check(self, path: str, shape: tuple[int, ...] | None = None) -> None:
+        """Raise FormatError unless every byte of the table at ``path`` is in the file, in a known form.
+
+        With a ``shape``, of the array that must have it, of any rank.
+        """
         dataset, array = self._datasets[path], self.array(path)
-        if not array.is_table:
+        if not (array.is_table if shape is None else array.shape == shape and array.dtype in DTYPES):
             raise FormatError(
-                f"{quoted(path)} is no table: shape {array.shape}, {array.dtype or 'not numbers'}"
+                f"{quoted(path)} is no {'table' if shape is None else f'array of shape {shape}'}: "
+                f"shape {array.shape}, {array.dtype or 'not numbers'}"
             )
         with _translated():
             size = prod(array.shape) * dataset.get_type().get_size()
@@ -216,9 +220,9 @@ class Hdf5:
                 # HDF5 would make up zeros for what was never written.
                 raise FormatError(f"{quoted(path)} declares {size} bytes and stores {stored}")
 
-    def read(self, path: str) -> np.ndarray[Any, Any]:
-        """The table at ``path`` as a new array in native byte order; bfloat16 and OPAQUE as uint16 words."""
-        self.check(path)
+    def read(self, path: str, shape: tuple[int, ...] | None = None) -> np.ndarray[Any, Any]:
+        """What `check` lets pass as a new array in native byte order; bfloat16 and OPAQUE as uint16 words."""
+        self.check(path, shape)
         dataset = self._datasets[path]
         with _translated():
             opaque = isinstance(dataset.get_type(), self._h5py.h5t.TypeOpaqueID)

@@ -14,13 +14,21 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from fastembed.errors import FormatError, LimitError
 from fastembed.names import snake_case
-from fastembed.saving.configs import Json, Node, dtype_policy, quantisation, stored_shapes, table_shape
+from fastembed.saving.configs import (
+    Json,
+    Node,
+    dtype_policy,
+    quantisation,
+    scale_shapes,
+    stored_shapes,
+    table_shape,
+)
 from fastembed.saving.hdf5 import OPAQUE, Hdf5, quoted
 
 MAX_PAIRS = 1_000_000  # of Embeddings and weights inside one layer
@@ -37,6 +45,7 @@ class Table:
     dtype: str
     config: Json | None = None
     obstacle: str | None = None  #: why the stored values are not the table's, if they are not
+    scales: tuple[str, ...] = ()  #: the datasets that make a table of codes, see `scale_shapes`
 
 
 class Layout(Protocol):
@@ -236,7 +245,7 @@ class ByObject:
         node, arrays = chain[-1], self._arrays.get(path)
         seen.add((node.class_name, node.name))
         if node.is_embedding and arrays:
-            yield _described(self._file, chain[1:], arrays[0], self._obstacle(arrays))
+            yield _described(self._file, chain[1:], arrays[0], self._obstacle(arrays), arrays[1:])
         for attribute, nodes, is_list in node.parts:
             places = self._members(path, attribute, nodes, seen) if is_list else [_join(path, attribute)]
             for inner, place in zip(nodes, places):
@@ -274,7 +283,7 @@ class ByObject:
         return [_join(held, groups[i]) if i in groups else None for i in range(len(nodes))]
 
     def _obstacle(self, arrays: list[str]) -> str | None:
-        """LoRA is merged into the table here; codes come with their scales."""
+        """LoRA is merged into the table here; codes come with their scales, and need a config to be read."""
         return "quantised" if len(arrays) > 1 and self._file.array(arrays[0]).dtype == "int8" else None
 
     def named(self, keras_version: str | None) -> list[Table]:
@@ -304,8 +313,10 @@ class Unknown:
         return iter(sorted(self._file.arrays, key=_natural))
 
 
-def _described(file: Hdf5, chain: tuple[Node, ...], array: str, obstacle: str | None) -> Table:
-    """A table with a config, which must agree with what is stored."""
+def _described(
+    file: Hdf5, chain: tuple[Node, ...], array: str, obstacle: str | None, others: Sequence[str] = ()
+) -> Table:
+    """A table with a config, which must agree with what is stored. ``others``: the layer's other arrays."""
     node = chain[-1]
     if not node.name:
         raise FormatError("an Embedding in the config has no name")
@@ -315,11 +326,25 @@ def _described(file: Hdf5, chain: tuple[Node, ...], array: str, obstacle: str | 
         raise FormatError(f"{quoted(node.name)} is {shape} by its config, and its table is {stored.shape}")
     file.check(array)
     mode = quantisation(node.config)
+    scales: tuple[str, ...] = ()
     if mode and dtype == "int8":
-        dtype, obstacle = mode, f"quantised to {mode}"
+        dtype = mode
+        if not others:
+            obstacle = f"quantised to {mode}"
+        else:
+            obstacle, scales = None, tuple(others)
+            shapes = scale_shapes(node.config)
+            if len(scales) != len(shapes):
+                raise FormatError(
+                    f"{quoted(node.name)} is {mode} by its config, which makes {1 + len(shapes)} arrays, and "
+                    f"{1 + len(scales)} are stored"
+                )
+            for each, its_shape in zip(scales, shapes):
+                file.check(each, its_shape)
     elif dtype == OPAQUE and dtype_policy(node.config) == "bfloat16":
         dtype = "bfloat16"
-    return Table(node.name, "/".join(n.name for n in chain), array, shape, dtype, node.config, obstacle)
+    path = "/".join(n.name for n in chain)
+    return Table(node.name, path, array, shape, dtype, node.config, obstacle, scales)
 
 
 def _undescribed(file: Hdf5, name: str, path: str, array: str, obstacle: str | None) -> Table:

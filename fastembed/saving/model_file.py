@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from fastembed.dtypes import widen_bfloat16
 from fastembed.errors import FormatError, UnsupportedError
 from fastembed.saving import archive, hdf5
-from fastembed.saving.configs import MAX_CONFIG, Json, model_tree, parse_json
+from fastembed.saving.configs import MAX_CONFIG, Json, model_tree, parse_json, scale_shapes
 from fastembed.saving.hdf5 import Hdf5, quoted
 from fastembed.saving.layouts import Table, layout_of
 from fastembed.saving.source import Path, Source, opened
@@ -35,8 +36,8 @@ class EmbeddingRecord:
     shape : tuple of int
         ``(input_dim, output_dim)``.
     dtype : str
-        What is stored: ``"float32"``, ``"bfloat16"``, ...; ``"int8"`` or ``"int4"`` for a quantised table,
-        which this version lists and does not load; ``"void16"`` for two-byte values of a type nowhere told.
+        What is stored: ``"float32"``, ``"bfloat16"``, ...; ``"int8"`` or ``"int4"`` for a quantised table;
+        ``"void16"`` for two-byte values of a type nowhere told.
     config : dict or None
         The layer's config as the Keras of the file wrote it; None where the file has none.
     keras_version : str or None
@@ -96,18 +97,27 @@ class ModelFile:
         stored = self._file.array(array)
         return Table(f"/{array}", array, array, stored.shape, stored.dtype)
 
-    def read(self, name: str | None) -> tuple[EmbeddingRecord, np.ndarray[Any, Any]]:
-        """The record and the table of one embedding; ``name`` as `load_embedding` takes it."""
+    def read(self, name: str | None) -> tuple[EmbeddingRecord, list[np.ndarray[Any, Any]]]:
+        """The record and the table of one embedding; ``name`` as `load_embedding` takes it.
+
+        The table is one array, or codes and what belongs to them, as `Embedding.load_own_variables` takes it.
+        """
         record, table = self._chosen(name)
         if table.obstacle:
             raise UnsupportedError(
-                f"the table of {quoted(record.name)} is {table.obstacle}; this version reads plain tables"
+                f"the table of {quoted(record.name)} is {table.obstacle}, which this version reads from "
+                ".keras files only"
             )
         if table.dtype == hdf5.OPAQUE:
             raise UnsupportedError(
                 f"{quoted(record.name)} holds two-byte values, and the file does not say of which type"
             )
-        return record, self._file.read(table.array)
+        arrays = [self._file.read(table.array)]
+        for scales, shape in zip(table.scales, scale_shapes(table.config) if table.config else ()):
+            array = self._file.read(scales, shape)
+            is_words = self._file.array(scales).dtype == "bfloat16"
+            arrays.append(widen_bfloat16(array) if is_words else array)
+        return record, arrays
 
     def _chosen(self, name: str | None) -> tuple[EmbeddingRecord, Table]:
         if name is None:

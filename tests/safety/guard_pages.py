@@ -158,6 +158,32 @@ def ids() -> None:
             assert same(table.gather(one), rows[wanted[:1]].repeat(count, 0))
 
 
+def outside() -> None:
+    """Ids outside the table: rows in their place, and rows that are filled."""
+    tables, outs = Fence(8 * max(WIDTHS)), Fence(400 * 2 * max(WIDTHS))
+    for dtype in ("f4", "bfloat16"):
+        for dim in (1, 3, 16, 33, 160):
+            print(f"outside: {dtype}, {dim} numbers a row", flush=True)
+            stored = fill((5, dim), "u2" if dtype == "bfloat16" else dtype)
+            answers = widen_bfloat16(stored) if dtype == "bfloat16" else stored
+            for at_end in (False, True):
+                table = _rows.Table(tables.place(stored, at_end), widen=dtype == "bfloat16")
+                for count in (1, 2, 255, 257, 400):
+                    ids = np.arange(count) * 7 % 23 - 9
+                    holes = (ids < 0) | (ids > 4)
+                    for policy, row in (
+                        ("clip", np.clip(ids, 0, 4)),
+                        ("wrap", ids % 5),
+                        ("zeros", None),
+                        ("nan", None),
+                    ):
+                        expected = answers[ids * ~holes if row is None else row]
+                        if row is None:
+                            expected[holes] = 0 if policy == "zeros" else np.nan
+                        out = outs.place(np.ones_like(expected), at_end)
+                        assert same(table.gather(ids, out, policy), expected)
+
+
 def large() -> None:
     """Outputs that are written past the caches, and tables whose rows are fetched ahead."""
     outs, tables, ids_fence = Fence(LARGE + PAGE * 8), Fence(5 << 20), Fence(8 * (LARGE // 16 + 9))
@@ -201,7 +227,7 @@ def control() -> None:
     _rows.gather(np.lib.stride_tricks.as_strided(table, (5, 3), table.strides), np.array([4]))
 
 
-CASES = {case.__name__: case for case in (gather, codes, ids, large, accumulate, control)}
+CASES = {case.__name__: case for case in (gather, codes, ids, outside, large, accumulate, control)}
 
 
 def main(what: str, threads: str) -> None:

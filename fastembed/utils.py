@@ -1,0 +1,26 @@
+"""Helpers under the names of keras.utils."""
+
+from __future__ import annotations
+
+from fastembed._custom_objects import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
+from fastembed._registry import deserialize_keras_object, serialize_keras_object
+from fastembed.random import set_random_seed
+
+__all__ = [
+    "CustomObjectScope",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "register_keras_serializable",
+    "serialize_keras_object",
+    "set_random_seed",
+]

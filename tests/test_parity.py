@@ -1,0 +1,51 @@
+"""Random programs against real Keras 3, and the table of features. ``make parity`` runs many more, on all backends."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+if not importlib.util.find_spec("keras"):
+    pytest.skip("real Keras is not installed (it needs NumPy 2)", allow_module_level=True)
+
+from parity import differential, known, page, subjects
+
+
+def test_random_programs():
+    """On a finding: it is printed as a program; ``differential.run`` says which seed to try it with."""
+    report = differential.run(800)
+    print(differential.told(report, 0))
+    assert not report.found, "\n\n".join(map(str, report.found))
+
+
+def test_a_program_that_differs_is_found_and_made_short():
+    lines = [
+        "layer = layers.Embedding(4, 2, 'ones', name='x')",
+        "layer.name",
+        "layer.trainable = True",
+        "repr(np)",
+    ]
+    found, *_ = differential.compare("numpy", [*lines, "layer.losses", "layers.__name__"])
+    assert found.ours == "fastembed.layers"
+    assert found.theirs.startswith("keras")
+    assert differential.shortest("numpy", found).lines == (
+        "layer = layers.Embedding(4, 2)",
+        "layers.__name__",
+    )
+
+
+def test_every_known_difference_is_in_the_docs():
+    rows = page.differences()
+    features = [feature for features in page.SUBJECTS.values() for feature in features]
+    named = {entry.row for entry in known.KNOWN} | {row for feature in features for row in feature.differs}
+    assert [name for name in sorted(named) if not any(row.startswith(name) for row in rows)] == []
+
+
+def test_every_row_of_the_table_has_its_tests():
+    assert subjects.__all__
+    assert page.wrong() == []
+
+
+def test_the_page_of_the_docs_is_that_of_the_table():
+    assert page.PAGE.read_text() == page.page(), "make parity writes it"
