@@ -483,8 +483,8 @@ _WEIGHT_KERAS_3 = ("shape", "initializer", "dtype")
 def weight_arguments(args: tuple[Any, ...]) -> Config:
     """Positional arguments of ``add_weight``, named: their types tell the eras apart.
 
-    A leading string, or None before a shape, is a name, which Keras 2 and tf.keras begin with; a third argument that names a
-    dtype is Keras 3's, another one Keras 1's.
+    A leading string, or None before a shape, is a name, which Keras 2 and tf.keras begin with; a third
+    argument that names a dtype is Keras 3's, another one Keras 1's.
     """
     if args and (isinstance(args[0], str) or (args[0] is None and _is_shape(args[1:2]))):
         order: tuple[str, ...] = _WEIGHT_KERAS_2

@@ -169,7 +169,10 @@ def _quantize_blocks(
     smallest, largest = value_range
     low = np.min(padded, axis=-1, keepdims=True, initial=0)
     high = np.max(padded, axis=-1, keepdims=True, initial=0)
-    scale = np.divide(np.subtract(high, low) + epsilon, largest - smallest)
+    steps = largest - smallest
+    with np.errstate(over="ignore"):  # the width of a range can be infinite where its ends are not
+        width = np.subtract(high, low) + epsilon
+    scale = np.where(np.isinf(width), high / steps - low / steps, width / steps)
     # The scale of zeros is too small for float16.
     scale = np.maximum(scale, np.finfo(floats.dtype).smallest_subnormal)
     zero = np.clip(np.round(np.divide(-low, scale)) + smallest, smallest, largest)

@@ -328,7 +328,9 @@ cdef class OutOfRange:
         """Raise ValueError if this cannot be said of a table of so many rows, returned in this dtype."""
         # A table without rows has no such row either, which matters (and is said) when an id comes.
         if self.way == FE_ROW and self.row != UINT64_MAX and rows and self.row >= <uint64_t>rows:
-            raise ValueError(f"out_of_range={self.row} must be a row of the table, whose rows are 0 to {rows - 1}")
+            raise ValueError(
+                f"out_of_range={self.row} must be a row of the table, whose rows are 0 to {rows - 1}"
+            )
         if self.is_nan:
             _nan_of(dtype)
 
@@ -656,18 +658,17 @@ cdef fe_table _rows_of(cnp.ndarray array, bint widen) except *:
 
 
 cdef cnp.ndarray _look_up(
-    fe_table table, cnp.ndarray array, cnp.dtype row_dtype, Ids view, cnp.ndarray ids, cnp.ndarray out,
-    OutOfRange policy
+    Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
 ):
-    """The rows of ``table``, which are together of the shape of ``array``, at ``ids``, which ``view`` shows."""
+    """The rows of ``job.table``, of the shape of ``array`` together, at ``ids``, which ``job.ids`` shows."""
     cdef:
-        Lookup job
+        fe_table* table = &job.table
         Outside outside
         bytes nan
     job.policy.way = policy.way
     if policy.way != FE_RAISE:
         policy.check(table.rows, row_dtype)
-        job.policy = _for_table(policy, table.rows, view.is_signed)
+        job.policy = _for_table(policy, table.rows, job.ids.is_signed)
         job.nan = NULL
         if policy.is_nan:
             nan = _nan_of(row_dtype)
@@ -675,12 +676,12 @@ cdef cnp.ndarray _look_up(
     if out is None:
         out = _new_output(array, row_dtype, ids)
     else:
-        _check_out(&table, array, row_dtype, ids, out)
-    job.table, job.ids, job.out = table, view, <char*>cnp.PyArray_DATA(out)
+        _check_out(table, array, row_dtype, ids, out)
+    job.out = <char*>cnp.PyArray_DATA(out)
     if PyArray_NBYTES(out) >= STREAM_BYTES and table.stream is not NULL:
         if table.out_row_bytes % 16 == 0 and <size_t>job.out % 16 == 0:
-            job.table.take = table.stream
-    outside = _take(&job)
+            table.take = table.stream
+    outside = _take(job)
     if outside.position >= 0:
         raise _outside_error(outside, ids, table.rows, True)
     return out
@@ -774,15 +775,14 @@ cdef _check_arrays(ids, out):
 def gather(array, ids, out=None, out_of_range=_raise):
     """Rows of an ndarray at ``ids``: as `Table.gather`, without making a table."""
     cdef:
-        Ids view
+        Lookup job
         cnp.ndarray opened
     _check_arrays(ids, out)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
-    opened = _open_ids(ids, &view)
-    return _look_up(
-        _rows_of(array, False), array, array.dtype, view, opened, out, _policy_of(out_of_range)
-    )
+    opened = _open_ids(ids, &job.ids)
+    job.table = _rows_of(array, False)
+    return _look_up(&job, array, array.dtype, opened, out, _policy_of(out_of_range))
 
 
 @cython.auto_pickle(False)
@@ -897,13 +897,13 @@ cdef class Table:
 
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
         cdef:
-            Ids view
+            Lookup job
             # May let other threads run, which may do anything to ids: first, and ids are not looked at again.
-            cnp.ndarray opened = _open_ids(ids, &view)
+            cnp.ndarray opened = _open_ids(ids, &job.ids)
             # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
-            fe_table table = self.table
             cnp.ndarray array = self.held
-        return _look_up(table, array, self.row_dtype, view, opened, out, policy)
+        job.table = self.table
+        return _look_up(&job, array, self.row_dtype, opened, out, policy)
 
     def accumulate(self, ids, values):
         """Add ``values[i]`` to the row ``ids[i]``, in place.
@@ -996,7 +996,8 @@ cdef class CodeTable(Table):
     Parameters
     ----------
     codes : ndarray of int8, shape (rows, columns), C-contiguous
-        Or ``(rows, (columns + 1) // 2)``: two int4 codes a byte, the lower half first. Not copied, as the others.
+        Or ``(rows, (columns + 1) // 2)``: two int4 codes a byte, the lower half first. Not copied, nor are
+        the others.
     scale : ndarray of float32, shape (rows, groups), C-contiguous
         Of float64 for rows of float64.
     zero : ndarray of int8, shape (rows, groups), C-contiguous, optional
@@ -1071,13 +1072,13 @@ cdef class CodeTable(Table):
 
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
         cdef:
-            Ids view
-            cnp.ndarray opened = _open_ids(ids, &view)
-            fe_table table = self.table
+            Lookup job
+            cnp.ndarray opened = _open_ids(ids, &job.ids)
             cnp.ndarray array = self.held
-            # Keep the memory until the lookup is done, as the array of a plain table does.
+            # Keeps the memory until the lookup is done, as the array of a plain table does.
             Codes _codes = self.codes
-        return _look_up(table, array, self.row_dtype, view, opened, out, policy)
+        job.table = self.table
+        return _look_up(&job, array, self.row_dtype, opened, out, policy)
 
     def accumulate(self, ids, values):
         """Always a TypeError."""

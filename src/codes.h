@@ -1,7 +1,8 @@
 /* Rows of codes made into numbers. Part of rows_kernels.h: compiled once per instruction set.
  *
  * A row is made in pieces of FE_CODES columns: its codes are unpacked first where they are packed, and the
- * numbers go through a buffer where they are to be stored past the caches. */
+ * numbers go through a buffer where they are to be stored past the caches. float32 is the usual type, and has
+ * loops of its own for the usual ways of storing. */
 
 enum { FE_CODES = 256 };
 
@@ -89,92 +90,105 @@ FE_TARGET FE_INLINE uint16_t float16_of(float number)
   #define FE_STREAMED() ((void)0)
 #endif
 
-#define FE_TAKE_CODES(name, wide, number, as)                                                     \
+#define FE_TAKE_CODES(name, wide, number, as, is_usual)                                           \
     FE_TARGET FE_INLINE void name##_lot(number *restrict to, const int8_t *restrict codes,        \
-                                        wide scale, const int8_t *zero)                           \
+                                        wide scale, int of_zero, int has_zero)                    \
     {                                                                                             \
-        const int of_zero = zero ? *zero : 0;                                                     \
-        if (zero)                                                                                 \
-            for (size_t j = 0; j < FE_LOT; ++j)                                                   \
-                to[j] = as((wide)(codes[j] - of_zero) * scale);                                   \
-        else                                                                                      \
-            for (size_t j = 0; j < FE_LOT; ++j)                                                   \
-                to[j] = as((wide)codes[j] / scale);                                               \
+        for (size_t j = 0; j < FE_LOT; ++j)                                                       \
+            to[j] = as(has_zero ? (wide)(codes[j] - of_zero) * scale : (wide)codes[j] / scale);   \
     }                                                                                             \
                                                                                                   \
     FE_TARGET FE_INLINE void name##_run(number *restrict to, const int8_t *restrict codes,        \
-                                        size_t n, wide scale, const int8_t *zero)                 \
+                                        size_t n, wide scale, int of_zero, int has_zero)          \
     {                                                                                             \
         size_t j = 0;                                                                             \
         for (; j + FE_LOT <= n; j += FE_LOT)                                                      \
-            name##_lot(to + j, codes + j, scale, zero);                                           \
+            name##_lot(to + j, codes + j, scale, of_zero, has_zero);                              \
         if (j < n) {                                                                              \
             int8_t last[FE_LOT] = {0};                                                            \
             number made[FE_LOT];                                                                  \
             memcpy(last, codes + j, n - j);                                                       \
-            name##_lot(made, last, scale, zero);                                                  \
+            name##_lot(made, last, scale, of_zero, has_zero);                                     \
             memcpy(to + j, made, (n - j) * sizeof(number));                                       \
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
-    FE_TARGET FE_INLINE void name##_row(number *restrict out, const char *restrict row,           \
-                                        const fe_codes *how, uint64_t id, int streams)            \
+    /* Called with constants for what follows `known`: loops without what their rows do not need  \
+     * take half the time. */                                                                     \
+    FE_TARGET FE_INLINE void name##_rows(char *out, const struct fe_table *table,                 \
+                                         const uint64_t *block, ptrdiff_t n, ptrdiff_t known,     \
+                                         int is_packed, int has_zero, int has_runs, int streams)  \
     {                                                                                             \
         int8_t unpacked[FE_CODES] __attribute__((aligned(FE_LINE)));                              \
         number numbers[FE_CODES] __attribute__((aligned(FE_LINE)));                               \
-        const wide *scale = (const wide *)(how->scale + id * how->scale_bytes);                   \
-        const int8_t *zero = how->zero ? how->zero + id * how->groups : NULL;                     \
-        const fe_run *run = how->runs;                                                            \
-        for (size_t start = 0; start < how->columns; start += FE_CODES) {                         \
-            const size_t left = how->columns - start, n = left < FE_CODES ? left : FE_CODES;      \
-            const int8_t *codes = (const int8_t *)row + start;                                    \
-            number *to = streams ? numbers : out + start;                                         \
-            if (how->is_packed) {                                                                 \
-                unpack(unpacked, row + start / 2, n);                                             \
-                codes = unpacked;                                                                 \
+        const fe_codes how = *table->codes;                                                       \
+        const char *data = table->data;                                                           \
+        const size_t row_bytes = table->row_bytes;                                                \
+        const ptrdiff_t ahead = table->ahead;                                                     \
+        for (ptrdiff_t i = 0; i < n; ++i, out += how.columns * sizeof(number)) {                  \
+            if (ahead && i + ahead < known)                                                       \
+                fetch_codes(&how, data, row_bytes, block[i + ahead]);                             \
+            const char *row = data + block[i] * row_bytes;                                        \
+            const wide *scale = (const wide *)how.scale + block[i] * how.groups;                  \
+            const int8_t *zero = has_zero ? how.zero + block[i] * how.groups : NULL;              \
+            const fe_run *run = how.runs;                                                         \
+            for (size_t start = 0; start < how.columns; start += FE_CODES) {                      \
+                const size_t left = how.columns - start, most = left < FE_CODES ? left : FE_CODES;\
+                const int8_t *codes = (const int8_t *)row + start;                                \
+                number *to = streams ? numbers : (number *)out + start;                           \
+                if (is_packed) {                                                                  \
+                    unpack(unpacked, row + start / 2, most);                                      \
+                    codes = unpacked;                                                             \
+                }                                                                                 \
+                if (!has_runs)                                                                    \
+                    name##_run(to, codes, most, *scale, has_zero ? *zero : 0, has_zero);          \
+                for (size_t j = 0, end; has_runs && j < most; j = end) {                          \
+                    run += run->stop <= start + j;                                                \
+                    end = run->stop - start < most ? run->stop - start : most;                    \
+                    name##_run(to + j, codes + j, end - j, scale[run->group],                     \
+                               has_zero ? zero[run->group] : 0, has_zero);                        \
+                }                                                                                 \
+                if (streams)                                                                      \
+                    FE_STREAM_ROW((char *)((number *)out + start), (const char *)numbers,         \
+                                  most * sizeof(number));                                         \
             }                                                                                     \
-            for (size_t j = 0, end; j < n; j = end) {                                             \
-                run += run->stop <= start + j;                                                    \
-                end = run->stop - start < n ? run->stop - start : n;                              \
-                name##_run(to + j, codes + j, end - j, scale[run->group],                         \
-                           zero ? zero + run->group : NULL);                                      \
-            }                                                                                     \
-            if (streams)                                                                          \
-                FE_STREAM_ROW((char *)(out + start), (const char *)numbers, n * sizeof(number));  \
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
-    FE_TARGET FE_INLINE void name##_rows(char *out, const struct fe_table *table,                 \
-                                         const uint64_t *block, ptrdiff_t n, ptrdiff_t known,     \
-                                         int streams)                                             \
+    /* Rows of any kind in one loop: there is one for each type and instruction set. */           \
+    FE_TARGET static __attribute__((noinline)) void name##_any(                                   \
+        char *out, const struct fe_table *table, const uint64_t *block, ptrdiff_t n,              \
+        ptrdiff_t known, int streams)                                                             \
     {                                                                                             \
-        const ptrdiff_t ahead = table->ahead;                                                     \
-        for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
-            if (ahead && i + ahead < known)                                                       \
-                fetch_codes(table, block[i + ahead]);                                             \
-            name##_row((number *)out, table->data + block[i] * table->row_bytes, table->codes,    \
-                       block[i], streams);                                                        \
-            out += table->out_row_bytes;                                                          \
-        }                                                                                         \
+        const fe_codes *how = table->codes;                                                       \
+        name##_rows(out, table, block, n, known, how->is_packed, how->zero != NULL, 1, streams);  \
     }                                                                                             \
                                                                                                   \
     FE_TARGET static void name##_codes(char *out, const struct fe_table *table,                   \
                                        const uint64_t *block, ptrdiff_t n, ptrdiff_t known)       \
     {                                                                                             \
-        name##_rows(out, table, block, n, known, 0);                                              \
+        const fe_codes *how = table->codes;                                                       \
+        if (is_usual && how->groups == 1 && !how->zero && !how->is_packed)                        \
+            name##_rows(out, table, block, n, known, 0, 0, 0, 0);                                 \
+        else if (is_usual && how->groups == 1 && !how->zero)                                      \
+            name##_rows(out, table, block, n, known, 1, 0, 0, 0);                                 \
+        else if (is_usual && how->zero && how->is_packed)                                         \
+            name##_rows(out, table, block, n, known, 1, 1, 1, 0);                                 \
+        else                                                                                      \
+            name##_any(out, table, block, n, known, 0);                                           \
     }                                                                                             \
                                                                                                   \
     FE_TARGET static void stream_##name##_codes(char *out, const struct fe_table *table,          \
                                                 const uint64_t *block, ptrdiff_t n,               \
                                                 ptrdiff_t known)                                  \
     {                                                                                             \
-        name##_rows(out, table, block, n, known, 1);                                              \
+        name##_any(out, table, block, n, known, 1);                                               \
         FE_STREAMED();                                                                            \
     }
 
-FE_TAKE_CODES(float32, float, float, FE_SAME)
-FE_TAKE_CODES(float64, double, double, FE_SAME)
-FE_TAKE_CODES(float16, float, uint16_t, float16_of)
-FE_TAKE_CODES(bfloat16, float, uint16_t, bfloat16_of)
+FE_TAKE_CODES(float32, float, float, FE_SAME, 1)
+FE_TAKE_CODES(float64, double, double, FE_SAME, 0)
+FE_TAKE_CODES(float16, float, uint16_t, float16_of, 0)
+FE_TAKE_CODES(bfloat16, float, uint16_t, bfloat16_of, 0)
 
 #undef FE_SAME

@@ -29,15 +29,16 @@ FE_TARGET FE_INLINE void fetch_row(const char *row, size_t n)
  * a line. */
 FE_TARGET FE_INLINE void fetch_short(const char *row, size_t n)
 {
-    fetch_row(row, n);
+    __builtin_prefetch(row);
+    for (size_t j = FE_LINE; j < n; j += FE_LINE)
+        __builtin_prefetch(row + j);
     __builtin_prefetch(row + n - 1);
 }
 
 /* The scales and zero points of a row of codes as well: they lie elsewhere. */
-FE_TARGET FE_INLINE void fetch_codes(const struct fe_table *table, uint64_t id)
+FE_TARGET FE_INLINE void fetch_codes(const fe_codes *how, const char *data, size_t row_bytes, uint64_t id)
 {
-    const fe_codes *how = table->codes;
-    fetch_short(table->data + id * table->row_bytes, table->row_bytes);
+    fetch_short(data + id * row_bytes, row_bytes);
     fetch_short(how->scale + id * how->scale_bytes, how->scale_bytes);
     if (how->zero)
         fetch_short((const char *)how->zero + id * how->groups, how->groups);
@@ -45,11 +46,10 @@ FE_TARGET FE_INLINE void fetch_codes(const struct fe_table *table, uint64_t id)
 
 FE_TARGET static void fetch(const struct fe_table *table, const uint64_t *block, ptrdiff_t n)
 {
-    if (table->codes)
-        for (ptrdiff_t i = 0; i < n; ++i)
-            fetch_codes(table, block[i]);
-    else
-        for (ptrdiff_t i = 0; i < n; ++i)
+    for (ptrdiff_t i = 0; i < n; ++i)
+        if (table->codes)
+            fetch_codes(table->codes, table->data, table->row_bytes, block[i]);
+        else
             fetch_row(table->data + block[i] * table->row_bytes, table->row_bytes);
 }
 

@@ -171,7 +171,7 @@ def test_a_table_without_rows(policy):
         return
     with pytest.raises(IndexError, match=r"^ids\[0\] = 5 is outside the table, which has no rows$"):
         ops.gather(table, [5, -1], out_of_range=policy)
-    with pytest.raises(IndexError, match="which has no rows$"):
+    with pytest.raises(IndexError, match=r"which has no rows$"):
         ops.embedding_gradient([5], np.ones((1, 3)), 0, out_of_range=policy)
 
 
@@ -198,7 +198,7 @@ def test_every_dtype_that_has_a_nan_and_those_that_have_none():
 @pytest.mark.parametrize("bad", ["Zeros", "", "error", -1, 2**63, 2**70])
 def test_no_such_policy(bad):
     with pytest.raises(
-        ValueError, match='^out_of_range must be "raise", "zeros", "clip", "wrap", "nan" or the'
+        ValueError, match=r'^out_of_range must be "raise", "zeros", "clip", "wrap", "nan" or the'
     ):
         ops.gather(np.eye(3), [0], out_of_range=bad)
 

@@ -405,6 +405,7 @@ def matrices(draw, elements=FLOATS32):
 @given(matrices())
 @example(np.float32([[0.03] * 4]))
 @example(np.float32([[1.0, 1.1, 1.2, 1.3]]))
+@example(np.float32([[3e38, -3e38]]))
 def test_no_number_is_further_away_than_its_step(matrix):
     """Also where all of a block have one sign. The range is shortened by 1e-7, and rounding adds a little."""
     codes, scale = quantize_int8(matrix)
@@ -483,6 +484,23 @@ def test_other_dtypes_of_tables(dtype, rng):
     got = Int4Table(packed, 6, scale, zero, 4, g_idx, dtype).dequantized()
     np.testing.assert_allclose(got, matrix, atol=0.3)
     assert (got[0] == 0).all()
+
+
+def test_integers_have_a_scale_of_floats():
+    codes, scale = quantizers.abs_max_quantize(np.array([[3, -2]]), -1)
+    assert (codes.tolist(), scale.dtype) == ([[127, -85]], np.dtype(np.float32))
+    np.testing.assert_allclose(codes / scale, [[3, -2]], atol=0.02)
+
+
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="ml_dtypes is not installed")
+def test_blocks_of_bfloat16(rng):
+    matrix = rng.normal(size=(4, 7)).astype(array_dtype("bfloat16"))
+    packed, scale, zero, _ = quantize_int4(matrix, 3)
+    wide = quantize_int4(matrix.astype(np.float32), 3)
+    assert scale.dtype == matrix.dtype
+    np.testing.assert_array_equal(packed, wide[0])
+    np.testing.assert_array_equal(scale, wide[1].astype(matrix.dtype))
+    np.testing.assert_array_equal(zero, wide[2])
 
 
 # --- LoRA -----------------------------------------------------------------------------------------

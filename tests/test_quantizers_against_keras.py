@@ -1,4 +1,4 @@
-"""Quantised numbers, rows and configs, against real Keras 3: programs run by both, as in test_against_keras.py."""
+"""Quantised numbers, rows and configs, against real Keras 3: programs as in test_against_keras.py."""
 
 from __future__ import annotations
 

@@ -74,8 +74,8 @@ class Embedding(Layer):
     A call takes integers of any dtype and shape (also bool and exactly integral floats), in arrays, lists or
     tensors, and returns an ndarray of shape ``(*ids.shape, output_dim)``. An id outside the table is an
     IndexError that names it; negative ids do not count from the end. ``out_of_range`` says otherwise, and the
-    gradient follows: it belongs to the row that was taken, or to none. Any number of threads may call one layer
-    while another assigns its weights: each row is wholly the old one or wholly the new one.
+    gradient follows: it belongs to the row that was taken, or to none. Any number of threads may call one
+    layer while another assigns its weights: each row is wholly the old one or wholly the new one.
 
     Examples
     --------

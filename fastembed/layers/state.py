@@ -6,7 +6,6 @@ weights are its own ones and then those of the layers in it.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -133,15 +132,6 @@ class State(TableCall):
                 f"built: make all of those of {self.name!r} in its `__init__()` or `build()`. (In the eras "
                 "of Keras 1, 2 and tf.keras this can be done: fastembed.era.)"
             )
-
-    @contextlib.contextmanager
-    def _unlocked(self) -> Iterator[None]:
-        """Let a built layer get new variables."""
-        locked, self.__dict__["_locked"] = self._locked, False
-        try:
-            yield
-        finally:
-            self.__dict__["_locked"] = locked
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, (Variable, State)) and "_layers" not in self.__dict__:

@@ -122,8 +122,8 @@ class Int4Table(_QuantizedTable):
     Notes
     -----
     A number is ``q[i, j] / scale[i]`` or ``(q[i, j] - zero[i, g]) * scale[i, g]`` with ``g = g_idx[j]``, with
-    the scale rounded to ``row_dtype`` first and the result to ``row_dtype`` last: the bits of Keras 3 on NumPy.
-    Only the rows that are asked for are unpacked. `fastembed.quantizers.quantize_int4` makes the arrays.
+    the scale rounded to ``row_dtype`` first and the result last: the bits of Keras 3 on NumPy. Only the rows
+    that are asked for are unpacked. `fastembed.quantizers.quantize_int4` makes the arrays.
 
     Examples
     --------

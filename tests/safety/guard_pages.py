@@ -115,18 +115,15 @@ def check_codes(
     scale = fences["scale"].place(np.arange(1, rows * blocks + 1, dtype=wide).reshape(rows, blocks), at_end)
     zero = fences["zero"].place(fill((rows, blocks), "i1"), at_end)
     numbers = (stored if way == "int8" else unpack_int4(stored, columns, axis=-1)).astype(wide)
+    name = np.dtype(row_dtype).name
     if way == "blocks":
-        table = Int4Table(stored, columns, scale, zero, block, row_dtype=np.dtype(row_dtype).name)
+        table = Int4Table(stored, columns, scale, zero, block, row_dtype=name)
         groups = np.arange(columns) // block
-        answers = (numbers - zero[:, groups]) * scale[:, groups].astype(row_dtype)
+        answers = (numbers - zero[:, groups]) * scale[:, groups]
+    elif way == "int4":
+        table, answers = Int4Table(stored, columns, scale, row_dtype=name), numbers / scale
     else:
-        name = np.dtype(row_dtype).name
-        table = (
-            Int8Table(stored, scale, name)
-            if way == "int8"
-            else Int4Table(stored, columns, scale, row_dtype=name)
-        )
-        answers = numbers / scale
+        table, answers = Int8Table(stored, scale, name), numbers / scale
     answers = answers.astype(row_dtype)
     # The last number is written past the caches, where rows are multiples of 16 bytes.
     counts = (1, 2, 257, LARGE // answers[0].nbytes + 3) if columns in (8, 96, 4096) else (1, 2, 257)
@@ -159,6 +156,32 @@ def ids() -> None:
             assert same(table.gather(fence.place(record, at_end)["id"]), rows[wanted])
             one = np.broadcast_to(fence.place(wanted[:1], at_end), (count,))
             assert same(table.gather(one), rows[wanted[:1]].repeat(count, 0))
+
+
+def outside() -> None:
+    """Ids outside the table: rows in their place, and rows that are filled."""
+    tables, outs = Fence(8 * max(WIDTHS)), Fence(400 * 2 * max(WIDTHS))
+    for dtype in ("f4", "bfloat16"):
+        for dim in (1, 3, 16, 33, 160):
+            print(f"outside: {dtype}, {dim} numbers a row", flush=True)
+            stored = fill((5, dim), "u2" if dtype == "bfloat16" else dtype)
+            answers = widen_bfloat16(stored) if dtype == "bfloat16" else stored
+            for at_end in (False, True):
+                table = _rows.Table(tables.place(stored, at_end), widen=dtype == "bfloat16")
+                for count in (1, 2, 255, 257, 400):
+                    ids = np.arange(count) * 7 % 23 - 9
+                    holes = (ids < 0) | (ids > 4)
+                    for policy, row in (
+                        ("clip", np.clip(ids, 0, 4)),
+                        ("wrap", ids % 5),
+                        ("zeros", None),
+                        ("nan", None),
+                    ):
+                        expected = answers[ids * ~holes if row is None else row]
+                        if row is None:
+                            expected[holes] = 0 if policy == "zeros" else np.nan
+                        out = outs.place(np.ones_like(expected), at_end)
+                        assert same(table.gather(ids, out, policy), expected)
 
 
 def large() -> None:
@@ -204,7 +227,7 @@ def control() -> None:
     _rows.gather(np.lib.stride_tricks.as_strided(table, (5, 3), table.strides), np.array([4]))
 
 
-CASES = {case.__name__: case for case in (gather, codes, ids, large, accumulate, control)}
+CASES = {case.__name__: case for case in (gather, codes, ids, outside, large, accumulate, control)}
 
 
 def main(what: str, threads: str) -> None:

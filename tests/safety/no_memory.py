@@ -33,8 +33,14 @@ def calls():
     yield "gather of a variable", lambda: ops.gather(variable, IDS), variable
     yield "gather of strided ids", lambda: ops.gather(variable, strided), variable
     yield "gather into out", lambda: ops.gather(variable, IDS, out=VALUES.copy()), variable
+    yield "gather of ids outside", lambda: ops.gather(variable, IDS - 1, out_of_range="nan"), variable
     yield "gather of 32 MiB", lambda: ops.gather(big, np.zeros(32, int)), big
     yield "gradient", lambda: ops.embedding_gradient(IDS, VALUES, ROWS), VALUES
+    yield (
+        "gradient of ids outside",
+        lambda: ops.embedding_gradient(IDS - 1, VALUES, ROWS, out_of_range="zeros"),
+        VALUES,
+    )
     yield "scatter_add", lambda: ops.scatter_add(table, IDS, VALUES), table
 
 
