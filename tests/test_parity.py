@@ -1,4 +1,4 @@
-"""Random programs against real Keras 3, and the table of features. ``make parity`` runs many more, on all backends."""
+"""Random programs against real Keras 3, and the table of features. ``make parity`` runs many more."""
 
 from __future__ import annotations
 

@@ -464,8 +464,9 @@ class Embedding(Layer):
         """Refuse a subclass, whose methods may not know of codes."""
         if "_requantize" not in vars(type(self)):
             raise NotImplementedError(
-                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own methods "
-                "can do with codes instead of a table of floats, call `quantize(..., type_check=False)`"
+                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own "
+                "methods can do with codes instead of a table of floats, call "
+                "`quantize(..., type_check=False)`"
             )
 
     def _requantize(self, config: QuantizationConfig, policy: DTypePolicy) -> None:

@@ -22,7 +22,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", choices=differential.BACKENDS, default="numpy")
     parser.add_argument("--write", action="store_true", help=f"write {page.PAGE.name} if all is well")
+    parser.add_argument("--page", action="store_true", help=f"write {page.PAGE.name}, and run nothing")
     parsed = parser.parse_args()
+    if parsed.page:
+        page.PAGE.write_text(page.page())
+        return int(bool(page.wrong()))
     if parsed.cases is not None:
         return int(bool(_programs(parsed.backend, parsed.cases, parsed.seed).found))
     assert subjects

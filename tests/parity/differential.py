@@ -1,7 +1,7 @@
 """Random programs, run by fastembed and a Keras: what they show must be the same, line by line.
 
-Both libraries are in one process, so a program takes a millisecond or two. What differs without being on the list
-in `known` is made as short as it goes and told.
+Both libraries are in one process, so a program takes a millisecond or two. What differs without being on the
+list in `known` is made as short as it goes and told.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Found(NamedTuple):
 
     def __str__(self) -> str:
         text = "\n".join(f"    {line}" for line in self.lines)
-        return f'    program = """\n{text}\n    """\n    ours:   {_short(self.ours)}\n    theirs: {_short(self.theirs)}'
+        answers = f"    ours:   {_short(self.ours)}\n    theirs: {_short(self.theirs)}"
+        return f'    program = """\n{text}\n    """\n{answers}'
 
 
 def _without_arguments(line: str) -> str:
@@ -84,7 +85,7 @@ class Report(NamedTuple):
 
 
 def compare(backend: str, lines: list[str] | tuple[str, ...]) -> tuple[Found | None, Counter[str], int]:
-    """Run one program with both: the first thing that differs, what was known to, and how many lines were equal."""
+    """Run one program with both: what differs first, what was known to, and how many lines were compared."""
     known: Counter[str] = Counter()
     before: tuple[Line, ...] = ()
     for text, (ours, theirs) in zip(lines, _both(backend, lines)):
@@ -102,7 +103,7 @@ def compare(backend: str, lines: list[str] | tuple[str, ...]) -> tuple[Found | N
 
 
 def _both(backend: str, lines: Any) -> list[tuple[Any, Any]]:
-    """What both show for each line. One library after the other: both count names and draw seeds from the start."""
+    """What both show for each line. One after the other: each counts names and draws seeds from the start."""
     with warnings.catch_warnings(), _era_of(backend):
         warnings.simplefilter("ignore")
         return list(zip(list(steps(fastembed, lines)), list(steps(library_of(backend), lines))))

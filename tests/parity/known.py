@@ -374,7 +374,11 @@ KNOWN = [
         "layer = layers.Layer()\nlayer.add_weight(shape=(1,), initializer='ones', trainable=None)",
         lambda line: (
             line.mentions("trainable=None")
-            and (("add_weight(" in line.text and isinstance(line.theirs, Shown)) or "weights" in line.text or "variables" in line.text)
+            and (
+                ("add_weight(" in line.text and isinstance(line.theirs, Shown))
+                or "weights" in line.text
+                or "variables" in line.text
+            )
         ),
         backends=("numpy", "jax", "tensorflow"),
     ),
@@ -583,7 +587,8 @@ KNOWN = [
         "blocks of one sign",
         "an int4 block of numbers of one sign",
         "layer = layers.Embedding(1, 2, 'ones')\nlayer.build()\n"
-        "layer.quantize('int4', config=quantizers.Int4QuantizationConfig(block_size=2))\nlayer(np.array([0]))",
+        "layer.quantize('int4', config=quantizers.Int4QuantizationConfig(block_size=2))\n"
+        "layer(np.array([0]))",
         lambda line: (
             line.mentions("int4")
             and not (line.mentions("block_size=-1", "block_size=None") or "int4_from" in line.program)

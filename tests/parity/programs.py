@@ -1,7 +1,7 @@
 """Random programs: lines of Python that a layer's user might write, well or badly.
 
-`program` draws one with a `random.Random`, the same one for the same state; hypothesis's `randoms()` are such, too.
-The lines speak to the public API alone, so that a failing program can be read, run and pasted anywhere.
+`program` draws one with a `random.Random`, the same one for the same state. The lines speak to the public API
+alone, so that a failing program can be read, run and pasted anywhere.
 """
 
 from __future__ import annotations
@@ -15,30 +15,68 @@ DTYPES = ["float16", "float32", "float64", "bfloat16"]
 POLICIES = ["mixed_float16", "mixed_bfloat16"]
 QUANTISED = ["int8_from_float32", "int4_from_float32", "int4/2_from_float32", "int8_from_mixed_bfloat16"]
 
-INITIALIZERS = """
-'uniform' 'ones' 'zeros' 'normal' 'glorot_uniform' 'he_normal' 'orthogonal' 'RandomUniform' 'lecun_uniform'
-initializers.Constant(2) initializers.RandomUniform(-1,1,seed=3) initializers.RandomNormal(0,0.5,seed=1)
-initializers.TruncatedNormal(seed=5) initializers.VarianceScaling(2.0,'fan_avg','uniform',seed=7)
-initializers.GlorotNormal(seed=2) initializers.HeUniform(seed=2) initializers.Orthogonal(seed=4)
-initializers.Zeros() {'class_name':'RandomUniform','config':{'minval':-1,'maxval':0,'seed':4}}
-""".split()
-REGULARIZERS = """
-None 'l1' 'l2' 'L2' regularizers.L1(0.5) regularizers.L2(0.25) regularizers.L1L2(0.1,0.2)
-regularizers.OrthogonalRegularizer(0.1) {'class_name':'L2','config':{'l2':0.5}}
-""".split()
-CONSTRAINTS = """
-None 'non_neg' 'max_norm' 'unit_norm' 'min_max_norm' constraints.MaxNorm(1.5,axis=1) constraints.NonNeg()
-constraints.UnitNorm(axis=1) constraints.MinMaxNorm(0.5,1.0,rate=0.5)
-""".split()
-BAD_DIMENSIONS = "0 -3 2.0 '4' None True np.array([3]) np.int64(4) 1.5".split()
-BAD_OPTIONS = """
-colour=1 name='a/b' name=3 trainable=1 dtype='float99' embeddings_initializer='unknown'
-embeddings_regularizer='unknown' embeddings_constraint='unknown' activity_regularizer='unknown' trainable=None
-""".split()
+INITIALIZERS = [
+    "'uniform'",
+    "'ones'",
+    "'zeros'",
+    "'normal'",
+    "'glorot_uniform'",
+    "'he_normal'",
+    "'orthogonal'",
+    "'RandomUniform'",
+    "'lecun_uniform'",
+    "initializers.Constant(2)",
+    "initializers.RandomUniform(-1,1,seed=3)",
+    "initializers.RandomNormal(0,0.5,seed=1)",
+    "initializers.TruncatedNormal(seed=5)",
+    "initializers.VarianceScaling(2.0,'fan_avg','uniform',seed=7)",
+    "initializers.GlorotNormal(seed=2)",
+    "initializers.HeUniform(seed=2)",
+    "initializers.Orthogonal(seed=4)",
+    "initializers.Zeros()",
+    "{'class_name':'RandomUniform','config':{'minval':-1,'maxval':0,'seed':4}}",
+]
+REGULARIZERS = [
+    "None",
+    "'l1'",
+    "'l2'",
+    "'L2'",
+    "regularizers.L1(0.5)",
+    "regularizers.L2(0.25)",
+    "regularizers.L1L2(0.1,0.2)",
+    "regularizers.OrthogonalRegularizer(0.1)",
+    "{'class_name':'L2','config':{'l2':0.5}}",
+]
+CONSTRAINTS = [
+    "None",
+    "'non_neg'",
+    "'max_norm'",
+    "'unit_norm'",
+    "'min_max_norm'",
+    "constraints.MaxNorm(1.5,axis=1)",
+    "constraints.NonNeg()",
+    "constraints.UnitNorm(axis=1)",
+    "constraints.MinMaxNorm(0.5,1.0,rate=0.5)",
+]
+BAD_DIMENSIONS = ["0", "-3", "2.0", "'4'", "None", "True", "np.array([3])", "np.int64(4)", "1.5"]
+BAD_OPTIONS = [
+    "colour=1",
+    "name='a/b'",
+    "name=3",
+    "trainable=1",
+    "dtype='float99'",
+    "embeddings_initializer='unknown'",
+    "embeddings_regularizer='unknown'",
+    "embeddings_constraint='unknown'",
+    "activity_regularizer='unknown'",
+    "trainable=None",
+]
 
 # By position in Keras 3's order after the dimensions. (Beyond weights: lora_rank, lora_alpha.)
 ORDER = {
-    "keras3": ("embeddings_initializer", "embeddings_regularizer", "embeddings_constraint", "mask_zero", "weights"),
+    "keras3": (
+        "embeddings_initializer", "embeddings_regularizer", "embeddings_constraint", "mask_zero", "weights",
+    ),
     "tf.keras": (
         "embeddings_initializer", "embeddings_regularizer", "activity_regularizer", "embeddings_constraint",
         "mask_zero", "input_length",
@@ -62,9 +100,9 @@ def program(r: Random, backend: str = "numpy") -> list[str]:
 
 # What tf.keras has not, or spells otherwise.
 _NOT_IN_TF_KERAS = re.compile(
-    r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype|add_weight|Variable\("
-    r"|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking =|activity_regularizer =|embeddings = "
-    r"|(embeddings|own|steady)\.|numpy\(\)|mask=|colour|trainable = 1"
+    r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype|add_weight"
+    r"|Variable\(|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking ="
+    r"|activity_regularizer =|embeddings = |(embeddings|own|steady)\.|numpy\(\)|mask=|colour|trainable = 1"
 )
 
 
@@ -203,7 +241,8 @@ def _embedding(r: Random, era: str) -> list[str]:
         dims[r.randrange(2)] = r.choice(BAD_DIMENSIONS)
     chances = {
         "embeddings_initializer": 0.6, "embeddings_regularizer": 0.3, "embeddings_constraint": 0.2,
-        "activity_regularizer": 0.15, "mask_zero": 0.3, "weights": 0.35, "dtype": 0.4, "trainable": 0.2, "name": 0.5,
+        "activity_regularizer": 0.15, "mask_zero": 0.3, "weights": 0.35, "dtype": 0.4, "trainable": 0.2,
+        "name": 0.5,
         "input_length": 0.05, "input_shape": 0.03,
     }  # fmt: skip
     asked = {
@@ -345,7 +384,7 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
     if kind == "store":
         return r.choice(
             [
-                "(lambda store: layer.save_own_variables(store) or {k: np.array(v) for k, v in store.items()})({})",
+                "(lambda store: layer.save_own_variables(store) or {k: np.array(store[k]) for k in store})({})",
                 "(lambda store: layer.save_own_variables(store) or layer.load_own_variables(store))({})",
                 f"layer.load_own_variables({{'0': {numbers(r, (rows, columns))}}})",
                 f"layer.load_own_variables({{'0': {numbers(r, (columns, rows))}}})",
@@ -401,7 +440,7 @@ def _stored_otherwise(r: Random, columns: int) -> str:
             "layer.enable_lora(2, lora_alpha=3, a_initializer='ones', b_initializer='ones')",
             "layer.lora_enabled, layer.lora_rank, layer.lora_alpha",
             "layer.quantization_mode",
-            f"layer.dtype_policy = {r.choice(['int8_from_float32', 'int4/2_from_float32', 'float16', 'mixed_float16'])!r}",
+            f"layer.dtype_policy = {r.choice([*QUANTISED, 'float16', 'mixed_float16'])!r}",
             "[v.name for v in layer.weights]",
         ]
     )

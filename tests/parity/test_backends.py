@@ -1,4 +1,4 @@
-"""What each backend of Keras 3, and tf_keras, does with ids that are no rows: the columns of `ids_outside`."""
+"""What each backend of Keras 3, and tf_keras, does with ids that are no rows: columns of `ids_outside`."""
 
 from __future__ import annotations
 
