@@ -100,7 +100,7 @@ def test_int4_codes_and_scales_of_blocks():
 
 @pytest.mark.parametrize("policy", KERAS)
 def test_rows_of_what_keras_stored(policy):
-    """Also of the blocks that Keras's codes do no justice to: what is stored is looked up as Keras does it."""
+    """Also of the blocks that Keras's codes do no justice to: what is stored is looked up as in Keras."""
     layer = fastembed.layers.Embedding(5, 5, dtype=policy)
     layer.build()
     layer.load_own_variables({str(number): array for number, array in enumerate(stored(policy))})

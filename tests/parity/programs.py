@@ -100,8 +100,8 @@ def program(r: Random, backend: str = "numpy") -> list[str]:
 
 # What tf.keras has not, or spells otherwise.
 _NOT_IN_TF_KERAS = re.compile(
-    r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype|add_weight"
-    r"|Variable\(|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking ="
+    r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype"
+    r"|add_weight|Variable\(|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking ="
     r"|activity_regularizer =|embeddings = |(embeddings|own|steady)\.|numpy\(\)|mask=|colour|trainable = 1"
 )
 
@@ -384,7 +384,8 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
     if kind == "store":
         return r.choice(
             [
-                "(lambda store: layer.save_own_variables(store) or {k: np.array(store[k]) for k in store})({})",
+                "(lambda store: layer.save_own_variables(store) or {k: np.array(v) for k, v in store.items()})"
+                "({})",
                 "(lambda store: layer.save_own_variables(store) or layer.load_own_variables(store))({})",
                 f"layer.load_own_variables({{'0': {numbers(r, (rows, columns))}}})",
                 f"layer.load_own_variables({{'0': {numbers(r, (columns, rows))}}})",

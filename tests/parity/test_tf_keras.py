@@ -39,7 +39,7 @@ def begun(library):
 MADE = [
     "layers.Embedding(7, 3, 'ones', 'l2', 'l1', 'non_neg', True, 4, name='x')",
     "layers.Embedding(7, 3, 'ones', None, regularizers.L2(0.5), None, True, input_length=4, name='x')",
-    "layers.Embedding(7, 3, 'zeros', regularizers.L1L2(0.1, 0.2), name='x', trainable=False, dtype='float64')",
+    "layers.Embedding(7, 3, 'zeros', regularizers.L1L2(0.1, 0.2), name='x', trainable=False, dtype=None)",
     "layers.Embedding(7, 3, initializers.RandomNormal(0, 0.5, seed=3), name='x', dtype='mixed_float16')",
     "layers.Embedding(7, 3, initializers.VarianceScaling(2.0, 'fan_avg', 'uniform', seed=1), name='x')",
     "layers.Embedding(7, 3, embeddings_constraint=constraints.MaxNorm(3, axis=1), name='a/b')",
