@@ -15,10 +15,21 @@ from typing import TYPE_CHECKING, Any
 from fastembed.threads import get_num_threads, num_threads, set_num_threads
 
 # isort: split
-from fastembed import backend, constraints, dtype_policies, initializers, layers, ops, random, regularizers
+from fastembed import (
+    backend,
+    constraints,
+    dtype_policies,
+    initializers,
+    layers,
+    ops,
+    quantizers,
+    random,
+    regularizers,
+)
 from fastembed._version import __version__
 from fastembed.dtype_policies import DTypePolicy
 from fastembed.eras import era
+from fastembed.layers import InputSpec, Layer
 from fastembed.layers.layer import recording
 from fastembed.memory import empty_cache, set_cache_limit
 from fastembed.ops import IndexedSlices
@@ -30,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DTypePolicy",
     "IndexedSlices",
+    "InputSpec",
+    "Layer",
     "Variable",
     "__version__",
     "backend",
@@ -44,6 +57,7 @@ __all__ = [
     "mixed_precision",
     "num_threads",
     "ops",
+    "quantizers",
     "random",
     "recording",
     "regularizers",

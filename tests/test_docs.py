@@ -137,7 +137,10 @@ def folder(tmp_path, monkeypatch):
     lines = (f"{word} {' '.join(map(str, numbers))}\n" for word, numbers in vectors.items())
     (tmp_path / "glove.txt").write_text("".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    registered = dict(fastembed.utils.get_custom_objects())
+    yield tmp_path
+    fastembed.utils.get_custom_objects().clear()
+    fastembed.utils.get_custom_objects().update(registered)
 
 
 def blocks(page: Path) -> list[str]:
