@@ -184,7 +184,7 @@ def _chunk(backend: str, seed: int, numbers: range) -> Report:
     compared = 0
     for number in numbers:
         if number in numbers[:2]:
-            # clear_session collects garbage: 60 ms with all that imports leave, 1 ms without. Some come with a call.
+            # clear_session collects garbage: 60 ms with all that imports leave, 1 ms without. Some come late.
             gc.freeze()
         found, met, lines = compare(backend, case(backend, seed, number))
         known += met

@@ -384,8 +384,7 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
     if kind == "store":
         return r.choice(
             [
-                "(lambda store: layer.save_own_variables(store) or {k: np.array(v) for k, v in store.items()})"
-                "({})",
+                "(lambda s: layer.save_own_variables(s) or {k: np.array(v) for k, v in s.items()})({})",
                 "(lambda store: layer.save_own_variables(store) or layer.load_own_variables(store))({})",
                 f"layer.load_own_variables({{'0': {numbers(r, (rows, columns))}}})",
                 f"layer.load_own_variables({{'0': {numbers(r, (columns, rows))}}})",
