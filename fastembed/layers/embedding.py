@@ -114,9 +114,8 @@ class Embedding(Layer):
         **kwargs: Any,
     ) -> None:
         kwargs["autocast"] = False  # ids are never rounded
-        lengths = input_length if isinstance(input_length, (list, tuple)) else (input_length,)
         if not {"input_shape", "batch_input_shape"} & kwargs.keys():
-            kwargs["input_shape"] = tuple(lengths)
+            kwargs["input_shape"] = (input_length,)
         super().__init__(**kwargs)
         if self.input_dtype_said is None:
             self.input_dtype_said = "int32"  # in Keras 1's configs
@@ -240,7 +239,10 @@ class Embedding(Layer):
             raise AttributeError("You must build the layer before accessing `embeddings`.")
         return storage
 
-    W = embeddings  # in Keras 1
+    @property
+    def W(self) -> Any:
+        """`embeddings`, in Keras 1."""
+        return self.embeddings
 
     @property
     def out_of_range(self) -> str | int:

@@ -69,7 +69,7 @@ class State(TableCall):
         constraint)`` in Keras 2 and tf.keras. A leading string tells the last from the others, and a
         third argument that names a dtype Keras 3 from Keras 1.
         """
-        settings = eras.weight_arguments(args)
+        settings = self._era.weight_arguments(args)
         if twice := settings.keys() & kwargs.keys():
             raise ValueError(f"add_weight() got {', '.join(sorted(twice))} both by position and by keyword")
         return self._add_weight(**settings, **kwargs)
@@ -119,7 +119,7 @@ class State(TableCall):
 
     def _track(self, variable: Variable, trainable: bool = True, made_here: bool = True) -> None:
         if not any(variable is known for known in self._own_weights()):
-            if made_here:
+            if made_here and "/" not in variable.path:  # where it is not another layer's
                 path = self._path()
                 variable.path = f"{path}/{variable.name}"
                 variable.name = self._era.weight_name(path, variable.name)
@@ -217,7 +217,7 @@ class State(TableCall):
     @trainable_weights.setter
     def trainable_weights(self, variables: Sequence[Variable]) -> None:
         """How layers written for Keras 1 name their weights in ``build``."""
-        for variable in variables:
+        for variable in _checked_variables(variables):
             self._track(variable)
 
     @property
@@ -233,7 +233,7 @@ class State(TableCall):
     @non_trainable_weights.setter
     def non_trainable_weights(self, variables: Sequence[Variable]) -> None:
         """How layers written for Keras 1 name their other weights in ``build``."""
-        for variable in variables:
+        for variable in _checked_variables(variables):
             self._track(variable, trainable=False)
 
     @property
@@ -356,6 +356,16 @@ def _held_by(value: Any, *kinds: type) -> Iterator[Any]:
             yield from _held_by(item, *kinds)
     elif isinstance(value, dict):
         yield from _held_by(list(value.values()), *kinds)
+
+
+def _checked_variables(variables: Sequence[Variable]) -> Sequence[Variable]:
+    for variable in variables:
+        if not isinstance(variable, Variable):
+            raise TypeError(
+                f"weights are variables, got {type(variable).__name__}: make one with add_weight() or "
+                "fastembed.Variable(array)"
+            )
+    return variables
 
 
 def not_initialised(layer: State) -> RuntimeError:
