@@ -509,7 +509,7 @@ class era:
         self._entered = False
 
     def __enter__(self) -> Era:
-        if self._entered:  # not for the first time
+        if self._entered or _current.get() is not self._era:  # not at once after it was made
             self._tokens.append(_current.set(self._era))
         self._entered = True
         return self._era

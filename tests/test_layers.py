@@ -118,7 +118,7 @@ def test_a_variable_is_tracked_only_where_it_could_be_set_and_as_long():
     with fastembed.era("tf.keras"):  # a layer of Keras 3 gets no more variables once it is built
         layer = layers.Embedding(2, 2, weights=np.zeros((2, 2)))
     with pytest.raises(AttributeError):
-        layer.embeddings = Variable([1.0])
+        layer.table = Variable([1.0])
     assert len(layer.weights) == 1
     layer.extra = Variable([1.0])
     assert len(layer.weights) == 2

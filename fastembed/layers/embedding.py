@@ -142,6 +142,7 @@ class Embedding(Layer):
         if weights is not None:
             self.__dict__["_given"] = self._given_table(weights)
             self.build(None)
+            self.__dict__["_build_shapes"] = {}  # it was built for no shape
 
     def _given_table(self, weights: ArrayLike | list[ArrayLike]) -> NDArray[Any]:
         """The matrix that ``weights`` means in any era: itself, or the one element of a list."""
@@ -226,6 +227,16 @@ class Embedding(Layer):
         """
         return self._stored.embeddings(self.compute_dtype)
 
+    @embeddings.setter
+    def embeddings(self, variable: Variable) -> None:
+        """How subclasses written for Keras 2 and tf.keras name the table in ``build``."""
+        if not isinstance(variable, Variable):
+            raise TypeError(
+                f"a table is a Variable, got {type(variable).__name__}: a layer's values are set by "
+                "set_weights([table]) or embeddings.assign(table)"
+            )
+        self._store(Plain(variable))
+
     @property
     def table(self) -> Any:
         """The table as it is looked up."""
@@ -236,13 +247,20 @@ class Embedding(Layer):
         """How the table is stored."""
         storage: Storage | None = self.__dict__.get("_storage")
         if storage is None:
-            raise AttributeError("You must build the layer before accessing `embeddings`.")
+            variable = self.__dict__.get("_embeddings")  # of a subclass that builds as Keras's do
+            if not isinstance(variable, Variable):
+                raise AttributeError("You must build the layer before accessing `embeddings`.")
+            storage = self.__dict__["_storage"] = Plain(variable)
         return storage
 
     @property
     def W(self) -> Any:
         """`embeddings`, in Keras 1."""
         return self.embeddings
+
+    @W.setter
+    def W(self, variable: Variable) -> None:
+        self.embeddings = variable
 
     @property
     def out_of_range(self) -> str | int:
@@ -280,9 +298,11 @@ class Embedding(Layer):
     def _table_that_answers(self, caller: type[Embedding]) -> Table | None:
         """The table, if it alone gives what the ``call`` of this class does, and nobody wants to see that."""
         plain = type(self).call is caller.call and "call" not in self.__dict__
+        if not plain or self.activity_regularizer is not None or self._row_dropout is not None:
+            return None
         table = self.table
-        alone = plain and isinstance(table, Table) and table.row_dtype.name == self.compute_dtype
-        return table if alone and self.activity_regularizer is None and self._row_dropout is None else None
+        alone = isinstance(table, Table) and table.row_dtype.name == self.compute_dtype
+        return table if alone else None
 
     def _remembers_inputs(self) -> bool:
         return type(self).remember is Embedding.remember and "remember" not in self.__dict__
