@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fastembed.quantizers import QuantizationConfig
 
 
+_NO_IDS = np.empty(0, np.int64)
+
+
 class Embedding(Layer):
     """Turns ids in ``[0, input_dim)`` into rows of length ``output_dim``.
 
@@ -137,7 +140,7 @@ class Embedding(Layer):
         self._row_dropout = RowDropout(self.dropout) if self.dropout else None
         unsaid = "zeros" if use_one_hot_matmul else "raise"
         self.out_of_range = unsaid if out_of_range is None else out_of_range
-        ops.as_ids((), float_ids)  # which knows the ways to read floats
+        ops.as_ids(_NO_IDS, float_ids)  # which knows the ways to read floats
         self.float_ids = float_ids
         if weights is not None:
             self.__dict__["_given"] = self._given_table(weights)

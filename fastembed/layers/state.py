@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _tracking = Lock()
+_HOLD_NOTHING = frozenset({type(None), bool, int, float, str})
 
 
 class State(TableCall):
@@ -142,6 +143,10 @@ class State(TableCall):
             )
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if type(value) in _HOLD_NOTHING:  # most do
+            super().__setattr__(name, value)
+            self._reconsider()
+            return
         if isinstance(value, (Variable, State)) and "_layers" not in self.__dict__:
             raise not_initialised(self)
         may_hold = isinstance(value, (Variable, State, SeedGenerator, list, tuple, set, frozenset, dict))
