@@ -467,11 +467,8 @@ class Embedding(Layer):
         """
         config = quantizers.resolved(mode, config)
         self._check_for_quantization(config.mode)
-        if type_check and "_requantize" not in vars(type(self)):
-            raise NotImplementedError(
-                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own "
-                "methods can do with codes instead of a table of floats, pass type_check=False"
-            )
+        if type_check:
+            self._check_methods()
         policy = dtype_policies.get(_quantized_name(config, self.dtype_policy.name))
         self._requantize(config, policy)
         self.dtype_policy = policy
@@ -488,6 +485,15 @@ class Embedding(Layer):
                 f"Received: mode={mode}"
             )
 
+    def _check_methods(self) -> None:
+        """Refuse a subclass, whose methods may not know of codes."""
+        if "_requantize" not in vars(type(self)):
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own "
+                "methods can do with codes instead of a table of floats, call "
+                "`quantize(..., type_check=False)`"
+            )
+
     def _requantize(self, config: QuantizationConfig, policy: DTypePolicy) -> None:
         """Store the table quantised; the layer is about to have ``policy``."""
         self._store(self._stored.quantized(Recipe.of(config, policy), policy.variable_dtype))
@@ -502,6 +508,7 @@ class Embedding(Layer):
                 f"the table of layer {self.name!r} is stored as {storage.mode}, which cannot be undone: its "
                 f"dtype policy cannot become {policy.name!r}"
             )
+        self._check_methods()
         in_blocks = policy.block_size is not None
         self._requantize(
             quantizers.Int4QuantizationConfig(block_size=policy.block_size)
