@@ -582,7 +582,7 @@ KNOWN = [
     ),
     Difference(
         "blocks of one sign",
-        "an int4 block of numbers of one sign",
+        "int4 blocks whose numbers have one sign",
         "layer = layers.Embedding(1, 2, 'ones')\nlayer.build()\n"
         "layer.quantize('int4', config=quantizers.Int4QuantizationConfig(block_size=2))\n"
         "layer(np.array([0]))",
