@@ -86,6 +86,18 @@ def recording() -> Iterator[None]:
         yield
 
 
+def learning_phase() -> int:
+    """1 inside a layer's call that trains, or inside `fastembed.recording`; otherwise 0.
+
+    >>> learning_phase()
+    0
+    >>> with recording():
+    ...     learning_phase()
+    1
+    """
+    return int(bool(_context.get(_OUTSIDE).training))
+
+
 # Layers are built one at a time: two threads that call a new layer must not both make its weights.
 _build_lock = Lock()
 
@@ -461,10 +473,6 @@ class Layer(State):
         tf.keras always.
         """
         return self._era.losses(self)
-
-    def _is_training(self) -> bool:
-        """Whether the call that is running was asked to train."""
-        return bool(_context.get(_OUTSIDE).training)
 
     def _forget_losses(self) -> None:
         for layer in self._with_layers_inside() if self._holders else [self]:
