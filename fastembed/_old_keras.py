@@ -7,6 +7,9 @@ and its successors' ways of writing an initializer, a regularizer or a constrain
 
 from __future__ import annotations
 
+import functools
+import inspect
+import types
 from collections.abc import Mapping
 from typing import Any, Callable
 
@@ -39,7 +42,21 @@ def initializer_of_keras1(identifier: Any) -> Any:
     ('untruncated_normal', 1.1)
     """
     made_by = INITIALIZERS_OF_KERAS1.get(identifier) if isinstance(identifier, str) else None
-    return initializers.get(identifier) if made_by is None else made_by()
+    if made_by is not None:
+        return made_by()
+    if isinstance(identifier, types.FunctionType):
+        parameters = inspect.signature(identifier).parameters
+        if "dtype" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return _without_dtype(identifier)  # init=lambda shape, name=None: ...
+    return initializers.get(identifier)
+
+
+def _without_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def initializer(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return np.asarray(function(shape))
+
+    return initializer
 
 
 def keras1_config(obj: Any) -> Any:

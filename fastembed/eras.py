@@ -76,6 +76,8 @@ class Era:
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # Entries of our configs that this Keras's layers do not know, whatever they say.
     _unknown_entries: ClassVar[frozenset[str]] = frozenset({"input_length"})
+    # Entries that this Keras writes only where they say something else.
+    _unsaid: ClassVar[Mapping[str, Mapping[str, Any]]] = {"Dense": {"activity_regularizer": None}}
 
     def __repr__(self) -> str:
         return f"<era {self.name}>"
@@ -126,6 +128,18 @@ class Era:
         checked_name(name)
         return automatic_name(snake_case(class_name)) if name is None else name
 
+    def weight_arguments(self, args: tuple[Any, ...]) -> Config:
+        """Positional arguments of ``add_weight``, named; in this era their types tell all of them apart.
+
+        A leading string, or None before a shape, is a name, which Keras 2 and tf.keras begin with; a third
+        argument that names a dtype is Keras 3's, another one Keras 1's.
+        """
+        if args and (isinstance(args[0], str) or (args[0] is None and _is_shape(args[1:2]))):
+            return _in_order(_WEIGHT_KERAS_2, args)
+        if len(args) > 3 or (len(args) == 3 and not _names_dtype(args[2])):
+            return _in_order(_WEIGHT_KERAS_1, args)
+        return _in_order(_WEIGHT_KERAS_3, args)
+
     def weight_name(self, layer: str, name: str) -> str:
         """What the variable ``name`` of a layer is called."""
         return name
@@ -136,7 +150,7 @@ class Era:
 
     def written(self, value: Any) -> Any:
         """An initializer, a regularizer or a constraint as this Keras writes it; plain values as they are."""
-        return serialize_keras_object(value)
+        return value if isinstance(value, (list, tuple)) else serialize_keras_object(value)
 
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
@@ -189,10 +203,11 @@ class Era:
     def entries(self, kind: str, entries: Config) -> Config:
         """The entries that a class of layers adds to its config, out of Keras 3's entries."""
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
+        unsaid = {**_UNSAID, **self._unsaid.get(kind, {})}
         return {
             key: self.written(value)
             for key, value in said.items()
-            if key not in _UNSAID or value != _UNSAID[key]
+            if key not in unsaid or value != unsaid[key]
         }
 
 
@@ -211,6 +226,7 @@ class TensorFlowKeras(Era):
         ),
     }  # fmt: skip
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
+    _unsaid: ClassVar = {}
 
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         return TypeError("Keyword argument not understood:", *unknown)
@@ -226,6 +242,11 @@ class TensorFlowKeras(Era):
         if not isinstance(name, str):
             raise TypeError(f"Expected `name` argument to be a string, but got: {name!r:.80}")
         return name  # a slash is allowed
+
+    def weight_arguments(self, args: tuple[Any, ...]) -> Config:
+        if args and _is_shape(args[:1]):  # Keras 2 let a shape come first, and a name second
+            return _in_order(("shape", "name", *_WEIGHT_KERAS_2[2:]), args)
+        return _in_order(_WEIGHT_KERAS_2, args)
 
     def weight_name(self, layer: str, name: str) -> str:
         return f"{layer}/{name}:0"
@@ -276,6 +297,11 @@ class TensorFlowKeras(Era):
 
     def _policy(self, layer: Any) -> Any:
         policy = layer.dtype_policy
+        if policy.quantization_mode is not None:
+            raise ValueError(
+                f"{self.name} has no quantised layers: the config of layer {layer.name!r}, whose policy "
+                f'is {policy.name!r}, can only be written in the era "keras3"'
+            )
         if policy.compute_dtype == policy.variable_dtype:
             return policy.name
         return {
@@ -284,6 +310,15 @@ class TensorFlowKeras(Era):
             "config": {"name": policy.name},
             "registered_name": None,
         }
+
+    def entries(self, kind: str, entries: Config) -> Config:
+        for entry in self._unknown_entries:
+            if entries.get(entry) is not None:
+                raise ValueError(
+                    f"{self.name} has nothing like {entry}={entries[entry]!r:.80}: a config of this layer "
+                    'can only be written in the era "keras3"'
+                )
+        return super().entries(kind, entries)
 
     def written(self, value: Any) -> Any:
         written, theirs = super().written(value), tf_keras_config(value)
@@ -318,6 +353,7 @@ class Keras2(TensorFlowKeras):
         return penalty
 
     def _policy(self, layer: Any) -> Any:
+        super()._policy(layer)  # which refuses what no earlier Keras has
         return layer.dtype
 
     def written(self, value: Any) -> Any:
@@ -345,8 +381,12 @@ class Keras1(Keras2):
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(class_name.lower(), first=1) if name is None else str(name)
 
+    def weight_arguments(self, args: tuple[Any, ...]) -> Config:
+        return _in_order(_WEIGHT_KERAS_1, args)
+
     def weight_name(self, layer: str, name: str) -> str:
-        return f"{layer}_{self._WEIGHTS.get(name, name)}"
+        # Its own layers put their names before those of their weights; a name that is given stays.
+        return f"{layer}_{self._WEIGHTS[name]}" if name in self._WEIGHTS else name
 
     def initializer(self, identifier: Any) -> Any:
         return initializer_of_keras1(identifier)
@@ -363,6 +403,7 @@ class Keras1(Keras2):
         return (input_shape[0], input_shape[1] if input_length is None else input_length, output_dim)
 
     def base_config(self, layer: Any) -> Config:
+        self._policy(layer)  # which refuses what no earlier Keras has
         config = {"name": layer.name, "trainable": layer.trainable}
         if layer.batch_input_shape is not None:
             config["batch_input_shape"] = layer.batch_input_shape
@@ -386,6 +427,29 @@ def once(variables: Any) -> list[Any]:
 def penalties(variables: Sequence[Variable]) -> list[Any]:
     """What the regularizers of variables give for their values now."""
     return [v.regularizer(v.value) for v in variables if v.regularizer is not None]
+
+
+_WEIGHT_KERAS_1 = ("shape", "initializer", "name", "trainable", "regularizer", "constraint")
+_WEIGHT_KERAS_2 = ("name", "shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
+_WEIGHT_KERAS_3 = ("shape", "initializer", "dtype")
+
+
+def _in_order(order: tuple[str, ...], args: tuple[Any, ...]) -> Config:
+    if len(args) > len(order):
+        raise TypeError(f"add_weight() takes at most {len(order)} positional arguments ({len(args)} given)")
+    return dict(zip(order, args))
+
+
+def _is_shape(arguments: tuple[Any, ...]) -> bool:
+    return any(isinstance(each, (tuple, list)) for each in arguments)
+
+
+def _names_dtype(value: Any) -> bool:
+    try:
+        standardize_dtype(value)
+    except ValueError:
+        return False
+    return True
 
 
 # --- The era of what is made now ------------------------------------------------------------------
@@ -445,13 +509,17 @@ class era:
 
     def __init__(self, name: str) -> None:
         self._era = _by_name(name)
-        self._token = _current.set(self._era)
+        self._tokens = [_current.set(self._era)]
+        self._entered = False
 
     def __enter__(self) -> Era:
+        if self._entered or _current.get() is not self._era:  # not at once after it was made
+            self._tokens.append(_current.set(self._era))
+        self._entered = True
         return self._era
 
     def __exit__(self, *_: object) -> None:
-        _current.reset(self._token)
+        _current.reset(self._tokens.pop())
 
     def __repr__(self) -> str:
         return f"era({self._era.name!r})"
@@ -463,43 +531,16 @@ def any_era(init: Init) -> Init:
 
     @functools.wraps(init)
     def made(self: Any, *args: Any, **kwargs: Any) -> None:
-        args, kwargs = current().arguments(kind, args, kwargs)
-        init(self, *args, **kwargs)
+        given, era = len(args), current()
+        args, kwargs = era.arguments(kind, args, kwargs)
+        try:
+            init(self, *args, **kwargs)
+        except (TypeError, ValueError) as error:
+            if given <= 2 or era.name != "keras3":
+                raise
+            raise type(error)(
+                f"{error} ({given} arguments of {kind} were given by position, in the order of Keras 3; "
+                "fastembed.era() is for programs of earlier ones)"
+            ) from error
 
     return made  # type: ignore[return-value]
-
-
-# --- add_weight -----------------------------------------------------------------------------------
-
-_WEIGHT_KERAS_1 = ("shape", "initializer", "name", "trainable", "regularizer", "constraint")
-_WEIGHT_KERAS_2 = ("name", "shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
-_WEIGHT_KERAS_3 = ("shape", "initializer", "dtype")
-
-
-def weight_arguments(args: tuple[Any, ...]) -> Config:
-    """Positional arguments of ``add_weight``, named: their types tell the eras apart.
-
-    A leading string, or None before a shape, is a name, which Keras 2 and tf.keras begin with; a third
-    argument that names a dtype is Keras 3's, another one Keras 1's.
-    """
-    if args and (isinstance(args[0], str) or (args[0] is None and _is_shape(args[1:2]))):
-        order: tuple[str, ...] = _WEIGHT_KERAS_2
-    elif len(args) > 2 and not _names_dtype(args[2]):
-        order = _WEIGHT_KERAS_1
-    else:
-        order = _WEIGHT_KERAS_3
-    if len(args) > len(order):
-        raise TypeError(f"add_weight() takes at most {len(order)} positional arguments ({len(args)} given)")
-    return dict(zip(order, args))
-
-
-def _is_shape(arguments: tuple[Any, ...]) -> bool:
-    return any(isinstance(each, (tuple, list)) for each in arguments)
-
-
-def _names_dtype(value: Any) -> bool:
-    try:
-        standardize_dtype(value)
-    except ValueError:
-        return False
-    return True

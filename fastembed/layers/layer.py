@@ -94,7 +94,6 @@ _build_lock = Lock()
 
 # Arguments of some Keras that say nothing a layer here needs: shapes are found at the first call.
 _WITHOUT_MEANING = ("dynamic", "implementation", "input_length")
-_ONLY_NONE = ("lora_rank", "lora_alpha", "quantization_config")  # what Keras writes where there is none
 
 
 class Layer(State):
@@ -156,6 +155,7 @@ class Layer(State):
     _out_of_range: OutOfRange = OutOfRange("raise")  # of the table that answers alone, if one does
     _training_default: ClassVar[bool | None] = None
     _build_parameters: ClassVar[tuple[str, ...]] = ("input_shape",)
+    _differentiable: ClassVar[bool] = False  # whether `backpropagate` is that of `call`
     _losses: list[Any]
     _initial_weights: Sequence[ArrayLike] | None
     _under_construction: bool
@@ -175,6 +175,9 @@ class Layer(State):
         cls._training_default = (
             training.default if training and training.default is not training.empty else None
         )
+        # A class that computes something else than its base has another gradient.
+        has = next(base for base in cls.__mro__ if {"call", "backpropagate"} & base.__dict__.keys()).__dict__
+        cls._differentiable = "backpropagate" in has and cls.backpropagate is not Layer.backpropagate
         if "build" in cls.__dict__:
             cls.build = _building(cls.build)  # type: ignore[method-assign]
             kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -205,8 +208,7 @@ class Layer(State):
         **kwargs: Any,
     ) -> None:
         era = eras.current()
-        meaningless = {*_WITHOUT_MEANING, *(key for key in _ONLY_NONE if kwargs.get(key) is None)}
-        unknown = {key: value for key, value in kwargs.items() if key not in meaningless}
+        unknown = {key: value for key, value in kwargs.items() if key not in _WITHOUT_MEANING}
         if unknown:
             raise era.unknown_arguments(type(self).__name__, unknown)
         self.__dict__.setdefault("_holders", {})
@@ -251,8 +253,10 @@ class Layer(State):
             training = self._training_default
         elif "training" in self._call_parameters:
             kwargs["training"] = training
-        recorded = training and type(self).backpropagate is not Layer.backpropagate
-        args = tuple(map(self._as_input, args))
+        recorded = training and self._differentiable
+        if args:
+            first = _as_numbers(args[0]) if self.autocast else args[0]
+            args = (self._as_input(first), *map(self._as_input, args[1:]))
         if kwargs:
             kwargs = {key: self._as_input(value) for key, value in kwargs.items()}
         if recorded and args:
@@ -352,14 +356,17 @@ class Layer(State):
         NotImplementedError
             If it is not overridden; in the eras of Keras 1 and 2 the input's shape is returned.
         """
-        of_keras_1 = getattr(self, "get_output_shape_for", None)
-        if of_keras_1 is not None:
-            return of_keras_1(input_shape)
+        if type(self).get_output_shape_for is not Layer.get_output_shape_for:
+            return self.get_output_shape_for(input_shape)
         if self._era.shape_is_kept:
             return input_shape
         raise NotImplementedError(
             f"Layer {type(self).__name__} should implement `def compute_output_shape(self, input_shape)`."
         )
+
+    def get_output_shape_for(self, input_shape: Shape) -> Shape:
+        """`compute_output_shape`, in Keras 1; a layer written for it overrides this instead."""
+        return self.compute_output_shape(input_shape)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask of the output: that of the input, unless overridden.
@@ -393,10 +400,7 @@ class Layer(State):
         upstream : ndarray
             Gradient of the loss with respect to the call's output.
         """
-        raise RuntimeError(
-            f"{type(self).__name__} cannot be differentiated: it defines no "
-            "backpropagate(remembered, upstream)"
-        )
+        raise NotImplementedError(f"{type(self).__name__} defines no backpropagate(remembered, upstream)")
 
     def backward(self, upstream: ArrayLike) -> Any:
         """Turn the gradient of the last recorded call's output into gradients of weights and input.
@@ -421,8 +425,12 @@ class Layer(State):
         ValueError
             If ``upstream`` has not the shape of the output; the call can then be differentiated again.
         """
-        if type(self).backpropagate is Layer.backpropagate:
-            return self.backpropagate(None, np.asarray(upstream))  # which says so
+        if not self._differentiable:
+            cls = type(self).__name__
+            raise RuntimeError(
+                f"{cls} cannot be differentiated: it defines no backpropagate(remembered, upstream) for its "
+                "`call`. Where that of its base is right for it, say so: backpropagate = Base.backpropagate"
+            )
         calls = self._recorded.__dict__.get("calls")
         if not calls:
             raise RuntimeError(
@@ -640,8 +648,10 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
                 self.__dict__.update(_initial_weights=None, _build_shapes=shapes)
                 self._lock_state()
             except BaseException:
-                self.__dict__.clear()
+                # In this order: other threads may be looking at what was there all the time.
                 self.__dict__.update(before)
+                for name in self.__dict__.keys() - before.keys():
+                    del self.__dict__[name]
                 self._trainable_weights[:], self._non_trainable_weights[:] = weights
                 self._look_into_attributes()
                 raise
@@ -695,6 +705,17 @@ def _shape_of(inputs: Any) -> Shape:
     if isinstance(inputs, dict):
         return {key: _shape_of(value) for key, value in inputs.items()}
     return np.shape(inputs)
+
+
+def _as_numbers(inputs: Any) -> Any:
+    """A list of plain numbers as an array; anything else as it is, for `call` to understand or refuse."""
+    if not isinstance(inputs, (list, tuple)) or any(hasattr(item, "__array__") for item in inputs):
+        return inputs
+    try:
+        array = np.asarray(inputs)
+    except ValueError:  # ragged
+        return inputs
+    return array if array.dtype.kind in "biuf" else inputs
 
 
 def _copied(inputs: Any) -> Any:
