@@ -53,8 +53,8 @@ def list_embeddings(path: Path, candidates: bool = False) -> list[EmbeddingRecor
     ``ReversibleEmbedding`` with a table stored. Where it has none, names decide: a weight called
     ``embeddings`` (with ``reverse_embeddings`` beside it, of a ReversibleEmbedding); where the file is of
     Keras 1 or does not say, also a layer's only weight if it is 2-D and called ``<layer>_W``; in
-    ``.weights.h5``, the first weight of an object stored as ``embedding`` or ``reversible_embedding``, perhaps
-    with ``_<n>``. The same holds for a ``.keras`` file of a subclassed model.
+    ``.weights.h5``, the first weight of an object stored as ``embedding`` or ``reversible_embedding``, with a
+    number behind or none. The same holds for a ``.keras`` file of a subclassed model.
 
     A quantised Embedding is listed with dtype "int8" or "int4"; where there is no config, as "int8". No
     candidate is of int8 or uint8: in Keras's files these are codes, which are no rows without their scales.

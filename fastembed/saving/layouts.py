@@ -37,7 +37,7 @@ MAX_PAIRS = 1_000_000  # of Embeddings and weights inside one layer
 
 # What a table may be that we do not read, to be said after "is".
 _QUANTISED = (
-    "quantised: what is stored are codes, which are rows only with the layer's config, as the .keras file of a "
+    "quantised: codes are stored, which are rows only with the layer's config, as the .keras file of a "
     "Sequential or functional model has it. Or build such a layer and give its arrays to load_own_variables"
 )
 _UNMERGED = "LoRA, not merged, as it is in .keras and .weights.h5 files"
@@ -365,8 +365,8 @@ def _described(
     # A class of somebody's own may be called Embedding and have more weights.
     if obstacle is None and len(others) != len(parts) and (mode or node.class_name != "Embedding"):
         raise FormatError(
-            f"{quoted(node.name)} is {mode or 'as it is'} by its config, which makes {1 + len(parts)} arrays of a "
-            f"{node.class_name}, and {1 + len(others)} are stored"
+            f"{quoted(node.name)} is {mode or 'not quantised'} by its config, which makes {1 + len(parts)} "
+            f"arrays of a {node.class_name}, and {1 + len(others)} are stored"
         )
     beside = () if obstacle else tuple(zip(others, parts))
     for other, (its_shape, is_table) in beside:
@@ -393,9 +393,9 @@ def _undescribed(
 ) -> Table:
     """A table without a config; of others, only an untied ReversibleEmbedding's are read."""
     file.check(arrays[0])
-    stored, beside = file.array(arrays[0]), ()
-    if class_name == "ReversibleEmbedding" and obstacle is None:
-        beside = tuple((array, stored.shape[::-1]) for array in arrays[1:])
+    stored = file.array(arrays[0])
+    others = arrays[1:] if class_name == "ReversibleEmbedding" and obstacle is None else ()
+    beside = tuple((array, stored.shape[::-1]) for array in others)
     for array, shape in beside:
         file.check(array, shape)
     return Table(name, path, arrays[0], stored.shape, stored.dtype, None, obstacle, class_name, beside)

@@ -106,10 +106,10 @@ class ModelFile:
         stored = self._file.array(array)
         if stored.dtype in _CODES:
             raise UnsupportedError(
-                f"{quoted(array)} holds {stored.dtype}, which are the codes of a quantised layer for all that an "
-                "array tells, and no rows. Open the layer by its name, in a .keras file with its config; or "
-                "build such a layer and give all its arrays to load_own_variables. If they are numbers after "
-                "all, read them with h5py and give them to Embedding as weights"
+                f"{quoted(array)} holds {stored.dtype}: for all that an array tells, codes of a quantised "
+                "layer, and no rows. Open the layer by its name, in a .keras file with its config; or build "
+                "such a layer and give all its arrays to load_own_variables. If they are numbers after all, "
+                "read them with h5py and give them to Embedding as weights"
             )
         return Table(f"/{array}", array, array, stored.shape, stored.dtype)
 
