@@ -843,14 +843,17 @@ def test_untied_is_read(tmp_path):
             np.testing.assert_array_equal(array, expected, strict=True)
 
 
-def test_a_named_matrix_must_be_there(tmp_path):
-    """Without a config, too, the bytes of the matrix for the way back are proved before it is listed."""
+def test_what_is_beside_a_table_must_be_there(tmp_path):
+    """With a config or without, the bytes of the matrix for the way back are proved before it is listed."""
     path = tmp_path / "model.weights.h5"
     for make in (dataset((3, 4), "f4"), dataset((3, 4), "f4", chunks=(3, 2))):
         with h5py.File(path, "w") as file:
             group = file.create_group("layers/reversible_embedding/vars")
             group["0"] = TABLE
             make(group, "1")
+        with pytest.raises(FormatError, match=r"vars/1|never written"):
+            list_embeddings(path)
+        codes_model(path, "float32", [TABLE, make], tie_weights=False)
         with pytest.raises(FormatError, match=r"vars/1|never written"):
             list_embeddings(path)
 

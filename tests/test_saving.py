@@ -748,10 +748,16 @@ class TestObjects:
         for weights, stored in zip(layer.get_weights(), arrays):
             np.testing.assert_array_equal(weights, stored, strict=True)
 
-    def test_reversible_embedding_of_bfloat16(self, keras):
+    @pytest.mark.parametrize("told", ["by the config", "by the arrays"])
+    def test_reversible_embedding_of_bfloat16(self, keras, told):
         words = [np.uint16([[0x3F80, 0xC000]]), np.uint16([[0x4049], [0x4000]])]  # 1, -2; 3.140625, 2
         config = sequential("m", reversible("a", 1, 2, tie_weights=False, dtype="bfloat16"))
         write_keras(keras, {"layers/reversible_embedding": [array.view("V2") for array in words]}, config)
+        if told == "by the arrays":
+            keras = keras.with_suffix(".part")  # the weights alone
+            with h5py.File(keras, "r+") as file:
+                for array in file["layers/reversible_embedding/vars"].values():
+                    array.attrs["dtype"] = "bfloat16"
         layer = load_embedding(keras)
         assert [weight.dtype for weight in layer.weights] == ["bfloat16"] * 2
         np.testing.assert_array_equal(layer([0]), np.float32([[1, -2]]), strict=True)
