@@ -442,8 +442,8 @@ class Embedding(Layer):
         >>> [(variable.name, variable.dtype) for variable in embedding.weights]
         [('embeddings', 'int8'), ('embeddings_scale', 'float32')]
         """
+        self._check_for_quantization(config if isinstance(config, str) else getattr(config, "mode", mode))
         config = quantizers.resolved(mode, config)
-        self._check_for_quantization(config.mode)
         if type_check and "_requantize" not in vars(type(self)):
             raise NotImplementedError(
                 f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own "
@@ -453,7 +453,7 @@ class Embedding(Layer):
         self._requantize(config, policy)
         self.dtype_policy = policy
 
-    def _check_for_quantization(self, mode: str) -> None:
+    def _check_for_quantization(self, mode: str | None) -> None:
         if not self.built:
             raise ValueError(
                 f"Cannot quantize a layer that isn't yet built. Layer '{self.name}' (of type "
