@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 _counters: dict[tuple[str, int], Iterator[int]] = {}
 
 
+@functools.lru_cache(maxsize=256)
 def snake_case(class_name: str) -> str:
     """A class's name as its instances are named after it.
 

@@ -94,7 +94,6 @@ _build_lock = Lock()
 
 # Arguments of some Keras that say nothing a layer here needs: shapes are found at the first call.
 _WITHOUT_MEANING = ("dynamic", "implementation", "input_length")
-_ONLY_NONE = ("lora_rank", "lora_alpha", "quantization_config")  # what Keras writes where there is none
 
 
 class Layer(State):
@@ -209,8 +208,7 @@ class Layer(State):
         **kwargs: Any,
     ) -> None:
         era = eras.current()
-        meaningless = {*_WITHOUT_MEANING, *(key for key in _ONLY_NONE if kwargs.get(key) is None)}
-        unknown = {key: value for key, value in kwargs.items() if key not in meaningless}
+        unknown = {key: value for key, value in kwargs.items() if key not in _WITHOUT_MEANING}
         if unknown:
             raise era.unknown_arguments(type(self).__name__, unknown)
         self.__dict__.setdefault("_holders", {})
@@ -664,8 +662,10 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
                 self.__dict__.update(_initial_weights=None, _build_shapes=shapes)
                 self._lock_state()
             except BaseException:
-                self.__dict__.clear()
+                # In this order: other threads may be looking at what was there all the time.
                 self.__dict__.update(before)
+                for name in self.__dict__.keys() - before.keys():
+                    del self.__dict__[name]
                 self._trainable_weights[:], self._non_trainable_weights[:] = weights
                 self._look_into_attributes()
                 raise
