@@ -663,22 +663,40 @@ cdef fe_table _rows_of(cnp.ndarray array, bint widen) except *:
     return table
 
 
-cdef cnp.ndarray _look_up(
+cdef bytes _check_policy(Lookup* job, cnp.dtype row_dtype, OutOfRange policy):
+    """Refuse a policy that does not suit the table; return a NaN that must live as long as the job, or None."""
+    cdef bytes nan = None
+    policy.check(job.table.rows, row_dtype)
+    job.nan = NULL
+    if policy.is_nan:
+        nan = _nan_of(row_dtype)
+        job.nan, job.nan_bytes = nan, len(nan)
+    return nan
+
+
+cdef inline cnp.ndarray _look_up(
     Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
 ):
     """The rows of ``job.table`` at ``ids``. ``array`` has their shape together, and is nobody else's."""
     cdef:
+        cnp.ndarray opened
+        bytes _nan
+    if policy.way != FE_RAISE:
+        _nan = _check_policy(job, row_dtype, policy)
+    opened = _open_ids(ids, &job.ids)
+    return _look_up_opened(job, array, row_dtype, opened, out, policy)
+
+
+cdef cnp.ndarray _look_up_opened(
+    Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
+):
+    """As `_look_up`, at once after `_open_ids` gave ``ids``."""
+    cdef:
         fe_table* table = &job.table
         Outside outside
-        bytes nan
-    job.nan = NULL
+    job.policy.way = policy.way
     if policy.way != FE_RAISE:
-        policy.check(table.rows, row_dtype)
-        if policy.is_nan:
-            nan = _nan_of(row_dtype)
-            job.nan, job.nan_bytes = nan, len(nan)
-    ids = _open_ids(ids, &job.ids)
-    job.policy = _for_table(policy, table.rows, job.ids.is_signed)
+        job.policy = _for_table(policy, table.rows, job.ids.is_signed)
     if out is None:
         out = _new_output(array, row_dtype, ids)
     else:
