@@ -500,7 +500,7 @@ def test_a_subclass_with_a_table_of_its_own():
 
 def test_what_is_no_variable_is_no_table():
     layer = layers.Embedding(4, 3)
-    with pytest.raises(TypeError, match="a table is a Variable, got ndarray"):
+    with pytest.raises(AttributeError, match="a table is a Variable, got ndarray"):
         layer.embeddings = np.ones((4, 3))
     assert not layer.built
     assert (layer([1]) <= 0.05).all()

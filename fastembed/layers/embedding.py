@@ -234,7 +234,7 @@ class Embedding(Layer):
     def embeddings(self, variable: Variable) -> None:
         """How subclasses written for Keras 2 and tf.keras name the table in ``build``."""
         if not isinstance(variable, Variable):
-            raise TypeError(
+            raise AttributeError(
                 f"a table is a Variable, got {type(variable).__name__}: a layer's values are set by "
                 "set_weights([table]) or embeddings.assign(table)"
             )
