@@ -664,7 +664,7 @@ cdef fe_table _rows_of(cnp.ndarray array, bint widen) except *:
 
 
 cdef bytes _check_policy(Lookup* job, cnp.dtype row_dtype, OutOfRange policy):
-    """Refuse a policy that does not suit the table; return a NaN that must live as long as the job, or None."""
+    """Refuse a policy that does not suit the table; return a NaN to keep as long as the job, or None."""
     cdef bytes nan = None
     policy.check(job.table.rows, row_dtype)
     job.nan = NULL

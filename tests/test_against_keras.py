@@ -409,15 +409,19 @@ def weights_of(layer):
     return [[(v.name, v.path, tuple(v.shape), v.dtype, v.trainable) for v in each] for each in lists]
 
 
+def saved(layer):
+    store: dict[str, np.ndarray] = {}
+    layer.save_own_variables(store)
+    return {key: np.array(value) for key, value in store.items()}
+
+
 def own_build(library, cls, arguments, steps):
     arguments = eval(arguments, {**vars(library), "dict": dict})
     layer = own_builds(library)[cls](4, 2, name="words", embeddings_initializer="ones", **arguments)
     names, seen = {**vars(library), "layer": layer, "np": np}, []
     for step in steps.splitlines():
         if step == "save":
-            store: dict[str, np.ndarray] = {}
-            value = outcome(lambda _: layer.save_own_variables(store), library)
-            value = value or {key: np.array(x) for key, x in store.items()}
+            value = outcome(saved, layer)
         elif step == "again":
             value = outcome(lambda _: type(layer).from_config(layer.get_config()).get_config(), library)
         elif step == "freeze":
