@@ -55,6 +55,7 @@ bench: .venv-bench/.bench  ## All cases beside all peers, half an hour; writes b
 	.venv-bench/bin/python -m benchmarks --wheel build/bench/*.whl --json build/bench/rounds.json $(BENCH)
 
 parity: .venv-parity/.parity  ## Each feature beside every Keras, and random programs run by both; writes docs/compatibility.md (PARITY="--seed 3")
+	.venv-parity/bin/$(PYTEST) tests/test_ids.py  # tensors of all of them as ids
 	PYTHONPATH=tests .venv-parity/bin/python -m parity --write $(PARITY)
 
 stress: .venv/.test  ## What is promised about threads in real processes: goal, measured, holds or falls short
