@@ -9,7 +9,7 @@ import numpy as np
 
 from fastembed import constraints, dtype_policies, eras, initializers, ops, quantizers, regularizers
 from fastembed._rows import OutOfRange, Table
-from fastembed.layers.layer import Layer, Shape, positive_integer
+from fastembed.layers.layer import Layer, Shape, learning_phase, positive_integer
 from fastembed.layers.row_dropout import RowDropout
 from fastembed.layers.storage import Lora, Plain, Recipe, Storage
 from fastembed.variable import Variable, swap
@@ -291,7 +291,7 @@ class Embedding(Layer):
         rows = self.table.gather(ids, None, self._policy(out_of_range))
         if rows.dtype.name != self.compute_dtype:
             rows = rows.astype(self.compute_dtype)
-        if self._row_dropout is not None and self._is_training():
+        if self._row_dropout is not None and learning_phase():
             rows *= self._row_dropout.draw(ids)[..., np.newaxis].astype(rows.dtype)
         return rows
 

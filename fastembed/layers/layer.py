@@ -86,6 +86,18 @@ def recording() -> Iterator[None]:
         yield
 
 
+def learning_phase() -> int:
+    """1 inside a layer's call that trains, or inside `fastembed.recording`; otherwise 0.
+
+    >>> learning_phase()
+    0
+    >>> with recording():
+    ...     learning_phase()
+    1
+    """
+    return int(bool(_context.get(_OUTSIDE).training))
+
+
 # Layers are built one at a time: two threads that call a new layer must not both make its weights.
 _build_lock = Lock()
 
@@ -483,10 +495,6 @@ class Layer(State):
             "`add_metric()` is gone since Keras 3, and layers here have no metrics: compute what you want to "
             "see from what the layer returns, or keep it in a weight with trainable=False"
         )
-
-    def _is_training(self) -> bool:
-        """Whether the call that is running was asked to train."""
-        return bool(_context.get(_OUTSIDE).training)
 
     def _forget_losses(self) -> None:
         for layer in self._with_layers_inside() if self._holders else [self]:
