@@ -34,7 +34,7 @@ test-numpy1: dist
 	@echo "== The suite: the wheel, in an environment of its own with NumPy 1.26 =="
 	rm -rf .venv-numpy1
 	$(PYTHON) -m venv .venv-numpy1
-	.venv-numpy1/bin/pip install --quiet 'numpy==1.26.*' "$$(ls dist/*.whl)[keras-files]" pytest pytest-timeout hypothesis
+	.venv-numpy1/bin/pip install --quiet 'numpy==1.26.*' "$$(ls dist/*.whl)[keras-files]" pandas pytest pytest-timeout hypothesis
 	cd build && FASTEMBED_EXPECT_OPENMP=1 ../.venv-numpy1/bin/$(INSTALLED) $(WITHOUT_PROCESSES)
 
 check: .venv/.test  ## The linters, the types, the stubs against the compiled modules, the floors
@@ -55,6 +55,7 @@ bench: .venv-bench/.bench  ## All cases beside all peers, half an hour; writes b
 	.venv-bench/bin/python -m benchmarks --wheel build/bench/*.whl --json build/bench/rounds.json $(BENCH)
 
 parity: .venv-parity/.parity  ## Each feature beside every Keras, and random programs run by both; writes docs/compatibility.md (PARITY="--seed 3")
+	.venv-parity/bin/$(PYTEST) tests/test_ids.py  # tensors of all of them as ids
 	PYTHONPATH=tests .venv-parity/bin/python -m parity --write $(PARITY)
 
 stress: .venv/.test  ## What is promised about threads in real processes: goal, measured, holds or falls short

@@ -231,6 +231,7 @@ cdef cnp.ndarray _contiguous(cnp.ndarray ids):
     cdef int axis
     if size <= STEP_IDS:
         return cnp.PyArray_NewCopy(ids, cnp.NPY_CORDER)
+    ids = np.ndarray.view(ids, np.ndarray)  # nobody gives this one another shape or dtype between the steps
     copy = np.empty((<object>ids).shape, (<object>ids).dtype)
     axis = int(np.argmax((<object>ids).shape))
     step = max(<Py_ssize_t>1, STEP_IDS // 4 // (size // cnp.PyArray_DIM(ids, axis)))
@@ -248,7 +249,12 @@ cdef inline bint _are_integers(cnp.ndarray ids) noexcept:
 
 
 cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
-    """Fill ``view``; return the array whose memory it shows: ``ids``, or a copy that can be walked."""
+    """Fill ``view``; return the array whose memory it shows: ``ids``, or a copy that can be walked.
+
+    May let other threads run, which may give any array that they hold another shape or dtype. Nothing does
+    after ``view`` is filled, so a caller that notes at once, by NumPy's C API, what else it needs of its
+    arrays has it all of one moment. What may run Python (a policy, the number of threads) comes before.
+    """
     if not _are_integers(ids):
         raise TypeError(f"ids must be integers, got an array of dtype {ids.dtype}")
     if not PyArray_ISALIGNED(ids) or not (PyArray_IS_C_CONTIGUOUS(ids) or cnp.PyArray_NDIM(ids) == 1):
@@ -657,22 +663,40 @@ cdef fe_table _rows_of(cnp.ndarray array, bint widen) except *:
     return table
 
 
-cdef cnp.ndarray _look_up(
+cdef bytes _check_policy(Lookup* job, cnp.dtype row_dtype, OutOfRange policy):
+    """Refuse a policy that does not suit the table; return a NaN to keep as long as the job, or None."""
+    cdef bytes nan = None
+    policy.check(job.table.rows, row_dtype)
+    job.nan = NULL
+    if policy.is_nan:
+        nan = _nan_of(row_dtype)
+        job.nan, job.nan_bytes = nan, len(nan)
+    return nan
+
+
+cdef inline cnp.ndarray _look_up(
     Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
 ):
-    """The rows of ``job.table``, of the shape of ``array`` together, at ``ids``, which ``job.ids`` shows."""
+    """The rows of ``job.table`` at ``ids``. ``array`` has their shape together, and is nobody else's."""
+    cdef:
+        cnp.ndarray opened
+        bytes _nan
+    if policy.way != FE_RAISE:
+        _nan = _check_policy(job, row_dtype, policy)
+    opened = _open_ids(ids, &job.ids)
+    return _look_up_opened(job, array, row_dtype, opened, out, policy)
+
+
+cdef cnp.ndarray _look_up_opened(
+    Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
+):
+    """As `_look_up`, at once after `_open_ids` gave ``ids``."""
     cdef:
         fe_table* table = &job.table
         Outside outside
-        bytes nan
     job.policy.way = policy.way
     if policy.way != FE_RAISE:
-        policy.check(table.rows, row_dtype)
         job.policy = _for_table(policy, table.rows, job.ids.is_signed)
-        job.nan = NULL
-        if policy.is_nan:
-            nan = _nan_of(row_dtype)
-            job.nan, job.nan_bytes = nan, len(nan)
     if out is None:
         out = _new_output(array, row_dtype, ids)
     else:
@@ -776,13 +800,14 @@ def gather(array, ids, out=None, out_of_range=_raise):
     """Rows of an ndarray at ``ids``: as `Table.gather`, without making a table."""
     cdef:
         Lookup job
-        cnp.ndarray opened
+        OutOfRange policy = _policy_of(out_of_range)
+        cnp.ndarray held
     _check_arrays(ids, out)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
-    opened = _open_ids(ids, &job.ids)
-    job.table = _rows_of(array, False)
-    return _look_up(&job, array, array.dtype, opened, out, _policy_of(out_of_range))
+    held = np.ndarray.view(array, np.ndarray)  # as in Table._open
+    job.table = _rows_of(held, False)
+    return _look_up(&job, held, held.dtype, ids, out, policy)
 
 
 @cython.auto_pickle(False)
@@ -898,12 +923,10 @@ cdef class Table:
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
         cdef:
             Lookup job
-            # May let other threads run, which may do anything to ids: first, and ids are not looked at again.
-            cnp.ndarray opened = _open_ids(ids, &job.ids)
             # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
             cnp.ndarray array = self.held
         job.table = self.table
-        return _look_up(&job, array, self.row_dtype, opened, out, policy)
+        return _look_up(&job, array, self.row_dtype, ids, out, policy)
 
     def accumulate(self, ids, values):
         """Add ``values[i]`` to the row ``ids[i]``, in place.
@@ -1073,12 +1096,11 @@ cdef class CodeTable(Table):
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
         cdef:
             Lookup job
-            cnp.ndarray opened = _open_ids(ids, &job.ids)
             cnp.ndarray array = self.held
             # Keeps the memory until the lookup is done, as the array of a plain table does.
             Codes _codes = self.codes
         job.table = self.table
-        return _look_up(&job, array, self.row_dtype, opened, out, policy)
+        return _look_up(&job, array, self.row_dtype, ids, out, policy)
 
     def accumulate(self, ids, values):
         """Always a TypeError."""
@@ -1113,13 +1135,10 @@ cdef bint _add_as_is(fe_table table, cnp.ndarray array, bint writable, ids, valu
         Team team
     if not (isinstance(ids, np.ndarray) and _addable(values)):
         return False
-    # What may let other threads run comes first: they may do anything to these arrays.
-    opened = _open_ids(ids, &view)
-    if not _has_shape(values, opened, array):
-        return False
-    if _may_share_memory(values, table.data, table.data + PyArray_NBYTES(array)):
+    if _may_share_memory(values, table.data, table.data + table.rows * table.row_bytes):
         values = values.copy()
-    team = team_for(PyArray_NBYTES(values), view.n)
+    team = team_for(PyArray_NBYTES(values), cnp.PyArray_SIZE(ids))
+    opened = _open_ids(ids, &view)
     if not (_addable(values) and _has_shape(values, opened, array)):
         return False
     if cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(values) or not PyArray_ISNOTSWAPPED(array):
@@ -1328,15 +1347,13 @@ def sum_rows(ids, values, Py_ssize_t rows, out_of_range=_raise):
         raise ValueError(f"the number of rows cannot be negative, got {rows}")
     if not isinstance(values, np.ndarray):
         raise TypeError(f"values must be an array, got {type(values).__name__}")
-    # What may let other threads run comes first, and all that matters of these arrays is noted before they
-    # can run again.
+    policy.check(rows, values.dtype)
     if isinstance(ids, np.ndarray):
+        team = team_for(PyArray_NBYTES(values), cnp.PyArray_SIZE(ids))
         opened = _open_ids(ids, &view)
-        team = team_for(PyArray_NBYTES(values), view.n)
     if not isinstance(ids, np.ndarray) or not _addable(values) or not _begins_with(values, opened):
         row_shape = values.shape[getattr(ids, "ndim", 0):]
         raise _addition_error(np.empty((0, *row_shape), values.dtype), ids, values)
-    policy.check(rows, values.dtype)
     _open_addition(&job, &view, values, rows)
     job.policy = _for_table(policy, rows, view.is_signed)
     ids_ndim, dtype = cnp.PyArray_NDIM(opened), values.dtype
@@ -1383,12 +1400,24 @@ def sum_rows(ids, values, Py_ssize_t rows, out_of_range=_raise):
 
 # How many reasons there are at the moment for every call to take the long way.
 cdef Py_ssize_t _detours = 0
+cdef object _own = local()  # in `detours`: how many of them are this thread's
 
 
 def add_detours(Py_ssize_t change):
     """Add to the number of reasons for which no call may be answered by its table alone."""
     global _detours
+    _own.detours = getattr(_own, "detours", 0) + change
     _detours += change
+
+
+def _keep_own_detours():
+    global _detours
+    _detours = getattr(_own, "detours", 0)
+
+
+if hasattr(os, "register_at_fork"):
+    # A call that another thread was in when the process forked never ends in the child.
+    os.register_at_fork(after_in_child=_keep_own_detours)
 
 
 cdef object _NOT_SAID = object()

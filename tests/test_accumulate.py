@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import THREADS, bits, ids_below
 
 import fastembed
-from fastembed import IndexedSlices, Variable, _rows, layers, ops
+from fastembed import IndexedSlices, Variable, _rows, _team, layers, ops
 
 pytestmark = pytest.mark.usefixtures("parallel")
 
@@ -396,3 +396,32 @@ def test_ids_of_every_kind_that_a_lookup_takes(ids, dtype, make):
     for wrong, error in ((np.array([0.5]), ValueError), (np.array(["0"]), TypeError), ([2.0], IndexError)):
         with pytest.raises(error):
             ops.scatter_add(table, wrong, updates[:1])
+
+
+# --- Arrays that others change meanwhile ----------------------------------------------------------
+
+
+@pytest.mark.skipif(not _team.openmp, reason="built without OpenMP, where nobody is asked")
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda ids, values: _rows.sum_rows(ids, values, 6)[1],
+        lambda ids, values: (table := np.zeros((6, 3), "f4"), _rows.add_as_is(table, ids, values))[0][[0]],
+    ],
+    ids=["sum_rows", "add_as_is"],
+)
+def test_ids_that_shrink_while_the_policy_of_threads_is_asked(add):
+    """What is added up are the ids and values that fit together, not those that were first looked at."""
+    ids, values = np.zeros(64, np.int64), np.arange(24, dtype="f4").reshape(8, 3)
+
+    def meanwhile():  # as another thread could, where Python runs
+        ids.resize(8, refcheck=False)
+        return 2
+
+    _team.set_policy(meanwhile)
+    try:
+        sums = add(ids, values)
+    finally:
+        _team.set_policy(fastembed.get_num_threads)
+    assert len(ids) == 8
+    np.testing.assert_array_equal(sums, values.sum(axis=0, keepdims=True))

@@ -312,6 +312,158 @@ def test_losses(keras):
     assert sorted(first) == pytest.approx([0.02, 0.5, 3, 4])
 
 
+def losses_of_two_calls_inside_one(library):
+    """Both calls of the inner layer leave a loss and a value of the activity regularizer."""
+
+    class Twice(library.layers.Layer):
+        def __init__(self):
+            super().__init__(activity_regularizer="l1")
+            self.costly = subclasses(library)["Costly"](
+                3, 2, embeddings_initializer="ones", embeddings_regularizer="l2", activity_regularizer="l2"
+            )
+            self.costly.build((None,))
+
+        def call(self, inputs):
+            self.add_loss(self.costly(inputs).max())
+            return self.costly(inputs[:1])
+
+    layer, seen = Twice(), []
+    for ids in (np.array([0, 1, 2]), np.array([2, 2])):
+        layer(ids)
+        seen.append([[float(x) for x in each.losses] for each in (layer, layer.costly)])
+    return seen
+
+
+def test_losses_of_two_calls_inside_one(keras):
+    first, _ = agree(keras, losses_of_two_calls_inside_one)
+    assert len(first[0]) == 7
+
+
+# Subclasses of Embedding that make their table themselves, as Keras 3's own `build` does, or have one of
+# their own, or add to what `build` makes.
+
+
+def own_builds(library):
+    class Idiom(library.layers.Embedding):
+        def build(self, input_shape=None):
+            self._embeddings = self.add_weight(
+                shape=(self.input_dim, self.output_dim),
+                initializer=self.embeddings_initializer,
+                name="embeddings",
+                regularizer=self.embeddings_regularizer,
+                constraint=self.embeddings_constraint,
+                trainable=True,
+            )
+            self.built = True
+
+    class Unsaid(library.layers.Embedding):
+        """Does not say that it is built, and names the table as it likes."""
+
+        def build(self, input_shape):
+            self._embeddings = self.add_weight(
+                (self.input_dim, self.output_dim), self.embeddings_initializer, name="mine"
+            )
+
+    class Wider(library.layers.Embedding):
+        """Has a row more than ids, and no gradient for it."""
+
+        def build(self, input_shape=None):
+            self._embeddings = self.add_weight(
+                shape=(self.input_dim + 1, self.output_dim), initializer="ones", trainable=False, name="wide"
+            )
+            self.built = True
+
+    class OwnTable(library.layers.Embedding):
+        def build(self, input_shape=None):
+            self.words = self.add_weight(
+                shape=(self.input_dim, self.output_dim), initializer="ones", name="words"
+            )
+            self.scale = self.add_weight(shape=(self.output_dim,), initializer="ones", name="scale")
+            self.built = True
+
+        def call(self, inputs):
+            return (np.asarray(self.words)[inputs] * np.asarray(self.scale)).astype(self.compute_dtype)
+
+    class Added(library.layers.Embedding):
+        def build(self, input_shape=None):
+            self.before = self.add_weight(shape=(2,), initializer="zeros", name="before")
+            super().build(input_shape)
+            self.after = self.add_weight(
+                shape=(self.output_dim,), initializer="ones", name="after", trainable=False
+            )
+
+        def call(self, inputs):
+            return super().call(inputs) + np.asarray(self.after).astype(self.compute_dtype)
+
+        def save_own_variables(self, store):
+            """Keras's saves the table alone, and ours also what was added."""
+            super().save_own_variables(store)
+            for key in ("1", "2"):
+                store.pop(key, None)
+
+    return {cls.__name__: cls for cls in (Idiom, Unsaid, Wider, OwnTable, Added)}
+
+
+def weights_of(layer):
+    lists = layer.weights, layer.trainable_weights, layer.non_trainable_weights
+    return [[(v.name, v.path, tuple(v.shape), v.dtype, v.trainable) for v in each] for each in lists]
+
+
+def saved(layer):
+    store: dict[str, np.ndarray] = {}
+    layer.save_own_variables(store)
+    return {key: np.array(value) for key, value in store.items()}
+
+
+def own_build(library, cls, arguments, steps):
+    arguments = eval(arguments, {**vars(library), "dict": dict})
+    layer = own_builds(library)[cls](4, 2, name="words", embeddings_initializer="ones", **arguments)
+    names, seen = {**vars(library), "layer": layer, "np": np}, []
+    for step in steps.splitlines():
+        if step == "save":
+            value = outcome(saved, layer)
+        elif step == "again":
+            value = outcome(lambda _: type(layer).from_config(layer.get_config()).get_config(), library)
+        elif step == "freeze":
+            layer.trainable = not layer.trainable
+            value = None
+        else:
+            value = outcome(lambda _, step=step: eval(step, names), library)
+        if isinstance(value, Raised):
+            value = value.name
+        losses = [float(x) for x in layer.losses]
+        seen.append((step, layer.built, weights_of(layer), losses, layer.get_weights(), value))
+    return seen
+
+
+CALLED = "np.asarray(layer(np.array([[3, 0]])))"
+TABLE = "np.arange(8.0).reshape(4, 2)"
+
+
+@pytest.mark.parametrize("cls", ["Idiom", "Unsaid", "Wider", "OwnTable", "Added"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "dict()",
+        "dict(embeddings_regularizer='l2', activity_regularizer='l1')",
+        "dict(dtype='mixed_float16', mask_zero=True)",
+        "dict(trainable=False)",
+    ],
+)
+@pytest.mark.parametrize(
+    "steps",
+    [
+        f"layer.build((None, 2))\n{CALLED}\nfreeze\nfreeze\nsave\nagain\nlayer.count_params()",
+        f"{CALLED}\n{CALLED}\nlayer.set_weights([{TABLE}])\n{CALLED}\nsave",
+        f"{CALLED}\nlayer.set_weights([2 * w for w in layer.get_weights()])\n{CALLED}\n{CALLED}",
+        f"{CALLED}\nlayer.quantize('int8')\nlayer.get_build_config()\nlayer.add_weight(shape=(1,))",
+    ],
+    ids=["by hand", "called", "set", "too late"],
+)
+def test_subclasses_with_a_build_of_their_own(keras, cls, arguments, steps):
+    agree(keras, own_build, cls, arguments, steps)
+
+
 def variable(library, dtype):
     v = library.Variable(np.arange(6).reshape(2, 3), dtype=dtype, name="v", trainable=False)
     v.numpy()[:] = 9  # a copy

@@ -154,6 +154,15 @@ def test_a_config_is_data(config, safe_mode):
     assert "antigravity" not in sys.modules
 
 
+@pytest.mark.parametrize("module", ["keras.layers", "keras.regularizers", "tensorflow.python.ops"])
+def test_a_class_is_looked_for_in_the_module_that_the_config_names(module):
+    config = {"module": module, "class_name": "Zeros", "config": {}, "registered_name": None}
+    with pytest.raises(ValueError, match="Could not interpret object identifier"):
+        deserialize_keras_object(config)
+    for home in ("keras", "keras.initializers", "tf_keras.src.initializers"):
+        assert type(deserialize_keras_object({**config, "module": home})) is initializers.Zeros
+
+
 @pytest.mark.parametrize("thing", [object(), lambda: 0, print, dict, {1}, layers.Embedding])
 def test_what_cannot_be_written_down(thing):
     with pytest.raises(TypeError, match="cannot be written"):

@@ -394,3 +394,34 @@ print(before == control())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+# --- Arrays that others change meanwhile ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("look_up", "dtype"),  # dtypes that nobody asked a NaN of before
+    [(_rows.gather, ">c8"), (lambda table, *args: _rows.Table(table).gather(*args), ">c16")],
+)
+def test_ids_that_grow_while_the_policy_is_looked_into(monkeypatch, look_up, dtype):
+    """The output is made for the ids that are read."""
+    table, ids, full = np.arange(18).reshape(6, 3).astype(dtype), np.zeros(2, np.int64), np.full
+
+    def meanwhile(*args, **kwargs):  # as another thread could, where Python runs
+        ids.resize(40, refcheck=False)
+        ids[:] = np.arange(40) % 6
+        return full(*args, **kwargs)
+
+    monkeypatch.setattr(np, "full", meanwhile)
+    rows = look_up(table, ids, None, "nan")
+    assert len(ids) == 40
+    np.testing.assert_array_equal(rows, table[ids])
+
+
+def test_a_table_that_says_another_dtype_than_it_has():
+    class Narrow(np.ndarray):
+        dtype = np.dtype("i1")
+
+    table = np.arange(6.0).reshape(3, 2)
+    rows = _rows.gather(table.view(Narrow), np.array([2, 0]))
+    np.testing.assert_array_equal(rows, table[[2, 0]], strict=True)

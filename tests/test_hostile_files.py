@@ -97,7 +97,7 @@ def outcome(path):
         records = list_embeddings(path)
         result = [read_embedding(path, record.name)[1] for record in records] or result
         for record in records:
-            if record.dtype in ("int8", "int4"):
+            if record.dtype in ("int8", "int4") or record.class_name != "Embedding":
                 load_embedding(path, record.name)(np.arange(record.shape[0]))
     except FormatError as error:
         result, message = type(error), str(error)
@@ -721,15 +721,23 @@ PACKED, BLOCKS = np.ones((4, 2), "int8"), np.ones((4, 2), "f4")
 IN_BLOCKS = [PACKED, BLOCKS, BLOCKS.astype("int8"), np.float32([0, 0, 1])]
 
 
-def codes_model(path, policy="int8_from_float32", arrays=(CODES, SCALE), how=None):
-    """A `.keras` file with a quantised table."""
+def codes_model(path, policy="int8_from_float32", arrays=(CODES, SCALE), how=None, **reverse):
+    """A `.keras` file with a quantised table, or with whatever a ReversibleEmbedding's config makes of it.
+
+    An array may also be a function, which writes one.
+    """
+    class_name, stem = (
+        ("ReversibleEmbedding", "reversible_embedding") if reverse else ("Embedding", "embedding")
+    )
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
+        group = file.create_group(f"layers/{stem}/vars")
         for number, array in enumerate(arrays):
-            file[f"layers/embedding/vars/{number}"] = array
-    settings = {**EMBEDDING["config"], "dtype": policy, "quantization_config": how}
-    config = {**CONFIG, "config": {"name": "m", "layers": [{**EMBEDDING, "config": settings}]}}
-    keras_model(path, members(config, buffer.getvalue()))
+            make = array if callable(array) else dataset(data=array)
+            make(group, str(number))
+    settings = {**EMBEDDING["config"], "dtype": policy, "quantization_config": how, **reverse}
+    layer = {"class_name": class_name, "config": settings}
+    keras_model(path, members({**CONFIG, "config": {"name": "m", "layers": [layer]}}, buffer.getvalue()))
 
 
 def codes(name, expected=FormatError, *args, **kwargs):
@@ -771,6 +779,83 @@ codes(
 codes("of_an_unknown_source", policy="int8_from_nowhere")
 codes("with_a_strange_config", how={"class_name": "\x1b[31m", "config": {}})
 codes("with_the_config_of_another_mode", how=INT4)
+
+
+# What an untied ReversibleEmbedding has beside its table
+
+REVERSE, INT8_AND_BACK = np.ones((3, 4), "f4"), [CODES, SCALE, CODES.T, SCALE]
+AND_BACK = [*IN_BLOCKS, PACKED.T, BLOCKS.T, BLOCKS.T]
+
+
+def untied(name, arrays, policy="float32", expected=FormatError, **config):
+    config = {"tie_weights": False, **config}
+    codes(f"untied_{name}", expected, policy, arrays, **config)
+
+
+untied("without_the_other", [TABLE])
+untied("with_one_more", [TABLE, REVERSE, REVERSE])
+untied("of_the_same_shape", [TABLE, TABLE])
+untied("of_another_width", [TABLE, REVERSE[:, :3]])
+untied("of_another_dtype", [TABLE, REVERSE.astype("f8")])
+untied("of_codes_beside_floats", [TABLE, CODES.T])
+untied("of_text", [TABLE, np.bytes_("1")])
+untied("of_complex_numbers", [TABLE, REVERSE.astype("c8")])
+untied("never_written", [TABLE, dataset((3, 4), "f4")])
+untied("in_another_file", [TABLE, dataset((3, 4), "f4", external=[("secret", 0, 48)])])
+untied("by_lzf", [TABLE, dataset(data=REVERSE, compression="lzf")], expected=UnsupportedError)
+untied("of_chunks_never_written", [TABLE, dataset((3, 4), "f4", chunks=(3, 2))])
+untied("but_tied", [TABLE, REVERSE], tie_weights=True)
+untied("of_floats_said_to_be_int8_and_more", [TABLE, REVERSE, SCALE], "int8_from_float32")
+untied("int8_without_the_other", [CODES, SCALE], "int8_from_float32")
+untied("int8_without_its_scales", INT8_AND_BACK[:3], "int8_from_float32")
+untied("int8_and_floats", [CODES, SCALE, REVERSE, SCALE], "int8_from_float32")
+untied("int8_not_turned", [CODES, SCALE, CODES, SCALE], "int8_from_float32")
+untied("int8_and_packed", [CODES, SCALE, PACKED.T, SCALE], "int8_from_float32")
+untied("int8_but_tied", INT8_AND_BACK, "int8_from_float32", tie_weights=True)
+untied("int8_by_no_policy", INT8_AND_BACK, expected=UnsupportedError)
+untied("int4_and_int8", [PACKED, SCALE, CODES.T, SCALE], "int4_from_float32")
+untied("blocks_without_zero_points", AND_BACK[:6], "int4/2_from_float32")
+untied("blocks_not_turned", [*AND_BACK[:5], BLOCKS, BLOCKS], "int4/2_from_float32")
+untied("scales_of_two_bytes", [*INT8_AND_BACK[:3], np.ones(4, "V2")], "int8_from_float32")
+for _name, _value in {"text": "5", "negative": -1, "zero": 0, "a_list": [5]}.items():
+    untied(f"cap_{_name}", [TABLE, REVERSE], logit_soft_cap=_value)
+for _name, _value in {
+    "unknown": "float33",
+    "of_integers": "int8",
+    "an_object": {"class_name": "x"},
+    "7": 7,
+}.items():
+    untied(f"dtype_{_name}", [TABLE, REVERSE], reverse_dtype=_value)
+
+
+def test_untied_is_read(tmp_path):
+    for policy, arrays in {
+        "float32": [TABLE, REVERSE],
+        "int8_from_float32": INT8_AND_BACK,
+        "int4_from_float32": [PACKED, SCALE, PACKED.T, SCALE],
+        "int4/2_from_float32": AND_BACK,
+    }.items():
+        codes_model(tmp_path / "untied", policy, arrays, tie_weights=False)
+        layer, stored = load_embedding(tmp_path / "untied"), {}
+        layer.save_own_variables(stored)
+        assert len(stored) == len(arrays)
+        for array, expected in zip(stored.values(), arrays):
+            np.testing.assert_array_equal(array, expected, strict=True)
+
+
+def test_what_is_beside_a_table_must_be_there(tmp_path):
+    """With a config or without, the bytes of the matrix for the way back are proved before it is listed."""
+    path = tmp_path / "model.weights.h5"
+    for make in (dataset((3, 4), "f4"), dataset((3, 4), "f4", chunks=(3, 2))):
+        with h5py.File(path, "w") as file:
+            group = file.create_group("layers/reversible_embedding/vars")
+            group["0"] = TABLE
+            make(group, "1")
+        with pytest.raises(FormatError, match=r"vars/1|never written"):
+            list_embeddings(path)
+        codes_model(path, "float32", [TABLE, make], tie_weights=False)
+        with pytest.raises(FormatError, match=r"vars/1|never written"):
+            list_embeddings(path)
 
 
 def test_codes_are_read(tmp_path):
@@ -892,6 +977,7 @@ def seeds(tmp_path_factory):
         ),
         keras_model,
         lambda path: keras_model(path, compression=zipfile.ZIP_DEFLATED),
+        lambda path: codes_model(path, "int4/2_from_float32", AND_BACK, tie_weights=False),
     ):
         write(path)
         found.append(path.read_bytes())
@@ -937,7 +1023,7 @@ LEAVES = (
     | st.booleans()
     | st.integers(-5, 2**70)
     | st.text(max_size=5)
-    | st.sampled_from(["Embedding", "Sequential", "words", "layers", 4, 3])
+    | st.sampled_from(["Embedding", "ReversibleEmbedding", "Sequential", "words", "layers", 4, 3])
 )
 KEYS = st.sampled_from(
     ["class_name", "config", "layers", "name", "layer", "dtype", "input_dim", "output_dim", "trainable"]

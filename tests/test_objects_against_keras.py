@@ -556,6 +556,8 @@ def test_constraints(keras, case, x):
         *(f"{kind}.get({bad})" for kind in KINDS
           for bad in ("'unheard'", "5", "{}", "{'class_name': 'X', 'config': {}}")),
         *(f"{kind}.serialize(object())" for kind in KINDS),
+        "saving.deserialize_keras_object({'module': 'keras.layers', 'class_name': 'Zeros', 'config': {},"
+        " 'registered_name': None})",  # a name of another module
         "constraints.MaxNorm(1, 2, 3)",
         "constraints.MaxNorm(axis=5)(np.ones((2, 2), 'float32'))",
         "constraints.MaxNorm('a')(np.ones((2, 2), 'float32'))",

@@ -18,9 +18,11 @@ import pytest
 from real_files import READ, real_file, real_models
 
 from fastembed.errors import FormatError, UnsupportedError
+from fastembed.layers import Embedding, ReversibleEmbedding
 from fastembed.saving import EmbeddingRecord, embedding_arguments, list_embeddings, load_embedding
 from fastembed.saving.configs import dtype_policy, model_tree, quantisation
 from fastembed.saving.embeddings import read_embedding
+from fastembed.saving.model_file import opened_model
 
 FIXTURES = Path(__file__).parent / "fixtures"
 MANIFEST = FIXTURES / "manifest.json"
@@ -111,7 +113,9 @@ def opened_files():
 # Fixtures: small files of many versions, with their content declared by the scripts that wrote them
 
 # Without a config, names decide: these are the places that the rules of `list_embeddings` accept.
-NAMED = re.compile(r"(?:^|/)(?:embeddings(?::\d+)?|embedding(?:_\d+)?/vars/0|([^/]+)/\1_W(?::\d+)?)$")
+NAMED = re.compile(
+    r"(?:^|/)(?:embeddings(?::\d+)?|(?:reversible_)?embedding(?:_\d+)?/vars/0|([^/]+)/\1_W(?::\d+)?)$"
+)
 
 
 def fixture_entries():
@@ -156,6 +160,14 @@ class TestFixtures:
                 layer = load_embedding(path, record.name)
                 assert layer.quantization_mode == table["dtype"]
                 assert sha256(layer(np.arange(layer.input_dim))) == table["rows_sha256"]
+            if "class_name" in table:
+                layer, arrays = load_embedding(path, record.name), {}
+                assert record.class_name == type(layer).__name__ == table["class_name"]
+                layer.save_own_variables(arrays)
+                assert [sha256(array) for array in arrays.values()] == [
+                    table["sha256"],
+                    *table["beside_sha256"],
+                ]
 
 
 def place(location):
@@ -202,6 +214,25 @@ WRITE_WITH_KERAS = textwrap.dedent(
     lora = Sequential([Input((5,)), layers.Embedding(9, 6, name="lora", lora_rank=2)])
     lora.save("lora.keras")
     lora.save("lora.h5")
+    vectors = np.linspace(-1, 1, 15, dtype="float32").reshape(3, 5)
+    for tied in (True, False):
+        for how in ("plain", "int8", "int4", "blocks", "lora"):
+            layer = layers.ReversibleEmbedding(9, 5, tie_weights=tied, logit_soft_cap=3.0, name="back")
+            ids = Input((4,))
+            model = values(Model(ids, layer(layer(ids), reverse=True)))
+            if how == "lora":
+                layer.enable_lora(2, b_initializer="ones")
+            elif how == "blocks":
+                model.quantize("int4", config=keras.quantizers.Int4QuantizationConfig(block_size=2))
+            elif how != "plain":
+                model.quantize(how)
+            stem = f"{'tied' if tied else 'untied'}-{how}"
+            arrays = {}
+            layer.save_own_variables(arrays)
+            np.savez(stem, *(np.asarray(arrays[str(n)]) for n in range(len(arrays))),
+                     rows=layer(np.arange(9)), logits=layer(vectors, reverse=True), vectors=vectors)
+            for ending in ("keras", "h5", "weights.h5"):
+                getattr(model, "save_weights" if "w" in ending else "save")(f"{stem}.{ending}")
     """
 )
 
@@ -270,6 +301,55 @@ class TestKeras3:
         with pytest.raises(UnsupportedError, match="LoRA"):
             load_embedding(keras3 / "lora.h5")
 
+    @pytest.mark.parametrize("ending", ["keras", "h5", "weights.h5"])
+    @pytest.mark.parametrize("how", ["plain", "int8", "int4", "blocks", "lora"])
+    @pytest.mark.parametrize("tied", ["tied", "untied"])
+    def test_reversible_embedding(self, keras3, tied, how, ending):
+        path, expected = keras3 / f"{tied}-{how}.{ending}", np.load(keras3 / f"{tied}-{how}.npz")
+        [record] = list_embeddings(path)
+        assert (record.name, record.class_name) == ("back", "ReversibleEmbedding")
+        readable = {"plain": ("keras", "h5", "weights.h5"), "lora": ("keras", "weights.h5")}
+        if ending not in readable.get(how, ("keras",)):
+            for name in (None, "back", record.location):
+                with pytest.raises(UnsupportedError, match="LoRA" if how == "lora" else "quantised"):
+                    load_embedding(path, name)
+            return
+        layer = load_embedding(path)
+        assert type(layer) is ReversibleEmbedding
+        assert layer.tie_weights == (tied == "tied")
+        assert layer.logit_soft_cap == (None if record.config is None else 3.0)
+        arrays = {}
+        layer.save_own_variables(arrays)
+        assert len(arrays) == len(expected.files) - 3
+        for number, array in arrays.items():
+            np.testing.assert_array_equal(array, expected[f"arr_{number}"], strict=True)
+        rows = layer(np.arange(9))
+        assert rows.dtype == "float32"
+        np.testing.assert_array_equal(rows, expected["rows"] if how != "lora" else expected["arr_0"])
+        layer.logit_soft_cap = 3.0
+        logits = layer(expected["vectors"], reverse=True)
+        np.testing.assert_allclose(logits, expected["logits"], rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("ending", ["keras", "h5", "weights.h5"])
+    @pytest.mark.parametrize("how", ["int8", "int4", "blocks"])
+    def test_codes_are_never_rows(self, keras3, how, ending):
+        """By whatever path: those of an Embedding, of a ReversibleEmbedding, and of what is neither."""
+        path = keras3 / f"untied-{how}.{ending}"
+        listed = {record.location for record in list_embeddings(path)}
+        for record in list_embeddings(path, candidates=True):
+            assert record.location in listed or record.dtype == "float32"
+        found = []
+        with opened_model(path) as model:
+            found = [name for name in model._file.arrays if model._file.array(name).dtype == "int8"]
+        assert len(found) >= 2
+        for name in found:
+            location = f"/{name}" if ending != "keras" else f"model.weights.h5/{name}"
+            if ending == "keras" and location in listed:
+                assert load_embedding(path, location).quantization_mode == how.replace("blocks", "int4")
+                continue
+            with pytest.raises(UnsupportedError, match=r"codes.*load_own_variables"):
+                load_embedding(path, location)
+
 
 # HDF5 as Keras lays it out, made here
 
@@ -299,6 +379,10 @@ def table(rows, columns, seed=0, dtype="float32"):
 def embedding(name, rows, columns, **config):
     config = {"name": name, "input_dim": rows, "output_dim": columns, "trainable": True, **config}
     return {"class_name": "Embedding", "config": config}
+
+
+def reversible(*arguments, **config):
+    return {**embedding(*arguments, **config), "class_name": "ReversibleEmbedding"}
 
 
 def sequential(name, *layers, **config):
@@ -496,6 +580,47 @@ class TestHdf5:
         with pytest.raises(ValueError, match=r"no embedding 'c'.*'a' \(4, 2\), 'b' \(5, 2\)"):
             read_embedding(file, "c")
 
+    def test_reversible_embedding_by_names(self, file):
+        """Without a config: the other matrix tells, if it is one."""
+        reverse = np.ascontiguousarray(table(4, 2, 1).T)
+        weights = {"a/embeddings": table(4, 2), "a/reverse_embeddings": reverse}
+        write_h5(file, {"a": weights, "b": {"b/embeddings": table(5, 2)}}, version="3.15.1")
+        assert [r.class_name for r in list_embeddings(file, candidates=True)] == [
+            "ReversibleEmbedding",
+            "Embedding",
+        ]
+        layer = load_embedding(file, "a")
+        assert layer.tie_weights is False
+        np.testing.assert_array_equal(layer.reverse_embeddings, reverse)
+        np.testing.assert_array_equal(layer([3]), table(4, 2)[[3]])
+        for other in (table(4, 2, 1), reverse.astype("float64"), reverse[:1]):
+            write_h5(file, {"a": {**weights, "a/reverse_embeddings": other}})
+            assert [r.class_name for r in list_embeddings(file)] == ["Embedding"]
+            assert type(load_embedding(file)) is Embedding
+        weights["a/reverse_embeddings_scale"] = weights["a/embeddings_scale"] = np.ones(4)
+        write_h5(file, {"a": weights})
+        with pytest.raises(UnsupportedError, match="quantised"):
+            load_embedding(file)
+
+    def test_codes_by_path(self, file):
+        codes = {f"d/{dtype}": table(4, 2, dtype=dtype) for dtype in ("int8", "uint8", "int32", "float32")}
+        write_h5(file, {"d": codes})
+        assert [r.name for r in list_embeddings(file, candidates=True)] == ["/d/d/int32", "/d/d/float32"]
+        np.testing.assert_array_equal(load_embedding(file, "/d/d/int32").get_weights()[0], codes["d/int32"])
+        for dtype in ("int8", "uint8"):
+            with pytest.raises(UnsupportedError, match=f"{dtype}.*codes.*load_own_variables.*h5py"):
+                load_embedding(file, f"/d/d/{dtype}")
+        write_h5(file, {"d": {"d/int8": table(4, 2, dtype="int8")}})
+        with pytest.raises(FormatError, match="no Embedding in this file; other weights open by name: none"):
+            load_embedding(file)
+
+    def test_an_embedding_of_int8_is_one(self, file):
+        """Not quantised, for nothing is stored beside it: its dtype is int8."""
+        numbers = np.arange(8, dtype="int8").reshape(4, 2)
+        for config in (None, sequential("m", embedding("a", 4, 2, dtype="int8"))):
+            write_h5(file, {"a": {"a/embeddings:0": numbers}}, config)
+            np.testing.assert_array_equal(load_embedding(file)([1]), numbers[[1]], strict=True)
+
     def test_no_embedding(self, file):
         write_h5(file, {"d": {"d/kernel:0": table(2, 2)}})
         with pytest.raises(FormatError, match=r"no Embedding.*'/d/d/kernel:0' \(2, 2\)"):
@@ -582,6 +707,71 @@ class TestObjects:
             "model.weights.h5/layers/embedding/vars/0"
         ]
 
+    @pytest.mark.parametrize("config", [None, "subclassed"])
+    def test_reversible_embedding_by_names(self, keras, config):
+        """In `.weights.h5`, and in the `.keras` file of a subclassed model."""
+        reverse = np.ascontiguousarray(table(4, 2, 1).T)
+        codes, scale = np.ones((4, 2), "int8"), np.ones(4, "float32")
+        arrays = {
+            "back": [table(4, 2), reverse],  # an attribute of the model
+            "layers/reversible_embedding": [table(4, 2, 2)],
+            "layers/reversible_embedding_1": [table(4, 2, 3), reverse],
+            "layers/reversible_embedding_2": [codes, scale],
+            "layers/reversible_embedding_3": [table(4, 2, 4), np.ones(4, "float32")],  # another of this name
+            "layers/reversible_embedding_b": [table(4, 2, 5)],
+            "layers/embedding": [table(4, 2, 6), reverse],  # an Embedding all the same
+        }
+        labels = {name: name.rpartition("/")[2] for name in arrays}
+        write_keras(keras, arrays, {"class_name": "Mine", "config": {"name": "m"}}, labels)
+        if config is None:
+            with zipfile.ZipFile(keras) as archive:
+                keras = Path(archive.extract("model.weights.h5", keras.parent))
+        found = {r.name: r.class_name for r in list_embeddings(keras)}
+        numbers = ["reversible_embedding", "reversible_embedding_1", "reversible_embedding_2"]
+        assert found == {"embedding": "Embedding", **dict.fromkeys(numbers, "ReversibleEmbedding")}
+        tied, untied = (load_embedding(keras, name) for name in numbers[:2])
+        assert (tied.tie_weights, untied.tie_weights) == (True, False)
+        np.testing.assert_array_equal(tied.get_weights(), [table(4, 2, 2)])
+        for weights, stored in zip(untied.get_weights(), arrays["layers/reversible_embedding_1"]):
+            np.testing.assert_array_equal(weights, stored, strict=True)
+        with pytest.raises(UnsupportedError, match="quantised"):
+            load_embedding(keras, numbers[2])
+        assert type(load_embedding(keras, "embedding")) is Embedding
+
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+    def test_reversible_embedding_of_any_dtype(self, keras, dtype):
+        config = sequential("m", reversible("a", 4, 2, tie_weights=False, trainable=False))
+        arrays = [(10 * table(4, 2)).astype(dtype), (10 * table(2, 4)).astype(dtype)]
+        write_keras(keras, {"layers/reversible_embedding": arrays}, config)
+        layer = load_embedding(keras)
+        assert not layer.trainable_weights
+        for weights, stored in zip(layer.get_weights(), arrays):
+            np.testing.assert_array_equal(weights, stored, strict=True)
+
+    @pytest.mark.parametrize("told", ["by the config", "by the arrays"])
+    def test_reversible_embedding_of_bfloat16(self, keras, told):
+        words = [np.uint16([[0x3F80, 0xC000]]), np.uint16([[0x4049], [0x4000]])]  # 1, -2; 3.140625, 2
+        config = sequential("m", reversible("a", 1, 2, tie_weights=False, dtype="bfloat16"))
+        write_keras(keras, {"layers/reversible_embedding": [array.view("V2") for array in words]}, config)
+        if told == "by the arrays":
+            keras = keras.with_suffix(".part")  # the weights alone
+            with h5py.File(keras, "r+") as file:
+                for array in file["layers/reversible_embedding/vars"].values():
+                    array.attrs["dtype"] = "bfloat16"
+        layer = load_embedding(keras)
+        assert [weight.dtype for weight in layer.weights] == ["bfloat16"] * 2
+        np.testing.assert_array_equal(layer([0]), np.float32([[1, -2]]), strict=True)
+        vectors = np.float32([[1, 1]])
+        np.testing.assert_array_equal(layer(vectors, reverse=True), np.float32([[5.140625]]), strict=True)
+
+    def test_reversible_embedding_keeps_its_settings(self, keras):
+        settings = {"mask_zero": True, "reverse_dtype": "float64", "logit_soft_cap": 2.5, "tie_weights": True}
+        config = sequential("m", reversible("a", 4, 2, dtype="mixed_float16", **settings))
+        write_keras(keras, {"layers/reversible_embedding": [table(4, 2)]}, config)
+        layer = load_embedding(keras)
+        assert {key: getattr(layer, key) for key in settings} == settings
+        assert (layer.name, layer([1]).dtype, layer.dtype) == ("a", "float16", "float32")
+
     def test_deflated(self, keras):
         arrays = {"layers/embedding": [table(400, 20)]}
         write_keras(keras, arrays, sequential("m", embedding("a", 400, 20)), compression=zipfile.ZIP_DEFLATED)
@@ -629,6 +819,10 @@ L2 = {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.01}}
 def test_embedding_arguments(config, arguments):
     dims = {"input_dim": 4, "output_dim": 2}
     assert embedding_arguments({**dims, **config}) == {**dims, **arguments}
+    more = {"tie_weights": False, "reverse_dtype": None, "logit_soft_cap": 5.0}
+    assert embedding_arguments({**dims, **config, **more}) == {**dims, **arguments}
+    reverse = embedding_arguments({**dims, **config, **more}, "ReversibleEmbedding")
+    assert reverse == {**dims, **arguments, **more}
 
 
 @pytest.mark.parametrize("value", [10**16 * 1.0, -4, 0, 4.5, "4", True, None, [4]])

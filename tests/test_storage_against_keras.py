@@ -226,6 +226,7 @@ def error_of(library, case):
     "case",
     [
         "Embedding(4, 3).quantize('int8')",
+        "Embedding(4, 3).quantize('float8')",  # not built, which comes first
         "made().quantize('int2')",
         "made().quantize('float8')",
         "made().quantize()",
@@ -234,6 +235,9 @@ def error_of(library, case):
         "made('float16').quantize('int8')",
         "made('mixed_float16').quantize('int8')",
         "a = made(); a.quantize('int8'); a.quantize('int4')",
+        "a = made(); a.quantize('int8'); a.quantize('float8')",
+        "a = made(); a.quantize('int8'); a.quantize(config='int4')",
+        "a = made(); a.quantize('int8'); a.quantize(config=Int4QuantizationConfig())",
         "made('int4_from_float32').quantize('int8')",
         "made(cls=Mine).quantize('int8')",
         "made('int8_from_float16')",

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastembed import constraints, dtype_policies, eras, initializers, ops, quantizers, regularizers
 from fastembed._rows import OutOfRange, Table
-from fastembed.layers.layer import Layer, Shape, positive_integer
+from fastembed.layers.layer import Layer, Shape, learning_phase, positive_integer
 from fastembed.layers.row_dropout import RowDropout
 from fastembed.layers.storage import Lora, Plain, Recipe, Storage
 from fastembed.variable import Variable, swap
@@ -291,7 +291,7 @@ class Embedding(Layer):
         rows = self.table.gather(ids, None, self._policy(out_of_range))
         if rows.dtype.name != self.compute_dtype:
             rows = rows.astype(self.compute_dtype)
-        if self._row_dropout is not None and self._is_training():
+        if self._row_dropout is not None and learning_phase():
             rows *= self._row_dropout.draw(ids)[..., np.newaxis].astype(rows.dtype)
         return rows
 
@@ -465,21 +465,21 @@ class Embedding(Layer):
         >>> [(variable.name, variable.dtype) for variable in embedding.weights]
         [('embeddings', 'int8'), ('embeddings_scale', 'float32')]
         """
+        self._check_for_quantization(config if isinstance(config, str) else getattr(config, "mode", mode))
         config = quantizers.resolved(mode, config)
-        self._check_for_quantization(config.mode)
+        policy = dtype_policies.get(_quantized_name(config, self.dtype_policy.name))
         if type_check:
             self._check_methods()
-        policy = dtype_policies.get(_quantized_name(config, self.dtype_policy.name))
         self._requantize(config, policy)
         self.dtype_policy = policy
 
-    def _check_for_quantization(self, mode: str) -> None:
+    def _check_for_quantization(self, mode: str | None) -> None:
         if not self.built:
             raise ValueError(
                 f"Cannot quantize a layer that isn't yet built. Layer '{self.name}' (of type "
                 f"'{type(self).__name__}') is not built yet."
             )
-        if self._stored.mode is not None:
+        if self.quantization_mode is not None:
             raise ValueError(
                 f"Layer '{self.name}' is already quantized with dtype_policy='{self.dtype_policy.name}'. "
                 f"Received: mode={mode}"

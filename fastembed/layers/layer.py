@@ -10,7 +10,7 @@ import contextlib
 import functools
 import inspect
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple
 
@@ -84,6 +84,18 @@ def recording() -> Iterator[None]:
     """
     with _Inside(_context.get(_OUTSIDE)._replace(training=True)):
         yield
+
+
+def learning_phase() -> int:
+    """1 inside a layer's call that trains, or inside `fastembed.recording`; otherwise 0.
+
+    >>> learning_phase()
+    0
+    >>> with recording():
+    ...     learning_phase()
+    1
+    """
+    return int(bool(_context.get(_OUTSIDE).training))
 
 
 # Layers are built one at a time: two threads that call a new layer must not both make its weights.
@@ -288,7 +300,7 @@ class Layer(State):
         """Numbers as arrays, floats in the compute dtype; what `call` alone can understand as it is."""
         if isinstance(inputs, (list, tuple)):
             if any(hasattr(item, "__array__") for item in inputs):
-                return type(inputs)(self._as_input(item) for item in inputs)
+                return _like(inputs, map(self._as_input, inputs))
             return inputs
         if isinstance(inputs, dict):
             return {key: self._as_input(value) for key, value in inputs.items()}
@@ -470,9 +482,19 @@ class Layer(State):
         """
         return self._era.losses(self)
 
-    def _is_training(self) -> bool:
-        """Whether the call that is running was asked to train."""
-        return bool(_context.get(_OUTSIDE).training)
+    @property
+    def metrics(self) -> list[Any]:
+        """Always empty: there are no metrics here."""
+        return []
+
+    metrics_variables = metrics
+
+    def add_metric(self, *args: Any, **kwargs: Any) -> None:
+        """Always a NotImplementedError, as in Keras 3."""
+        raise NotImplementedError(
+            "`add_metric()` is gone since Keras 3, and layers here have no metrics: compute what you want to "
+            "see from what the layer returns, or keep it in a weight with trainable=False"
+        )
 
     def _forget_losses(self) -> None:
         for layer in self._with_layers_inside() if self._holders else [self]:
@@ -723,8 +745,13 @@ def _copied(inputs: Any) -> Any:
     if isinstance(inputs, np.ndarray):
         return inputs.copy()
     if isinstance(inputs, (list, tuple)):
-        return type(inputs)(_copied(item) for item in inputs)
+        return _like(inputs, map(_copied, inputs))
     return inputs
+
+
+def _like(inputs: list[Any] | tuple[Any, ...], items: Iterable[Any]) -> Any:
+    """A list or tuple of the same class, named tuples too, of other items."""
+    return getattr(inputs, "_make", type(inputs))(items)
 
 
 def positive_integer(name: str, value: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -110,18 +110,56 @@ class ReversibleEmbedding(Embedding):
     def build(self, input_shape: Shape | None = None) -> None:
         """Make the table, and the matrix for the way back where it is not the same."""
         super().build(input_shape)
-        if self.tie_weights:
-            return
+        if not self.tie_weights:
+            self._build_reverse()
+
+    @classmethod
+    def from_variable(
+        cls, variable: Variable, reverse: Variable | None = None, **kwargs: Any
+    ) -> ReversibleEmbedding:
+        """A built layer whose table is ``variable`` itself, not a copy of it.
+
+        Parameters
+        ----------
+        variable : Variable of shape (input_dim, output_dim)
+        reverse : Variable of shape (output_dim, input_dim), optional
+            What an untied layer projects with. Default: a new one.
+        **kwargs
+            As for the constructor.
+
+        Raises
+        ------
+        ValueError
+            If ``reverse`` has another shape, or is given to a layer whose weights are tied.
+
+        Examples
+        --------
+        >>> table, reverse = Variable([[1.0, 2.0]]), Variable([[3.0], [4.0]])
+        >>> words = ReversibleEmbedding.from_variable(table, reverse, tie_weights=False)
+        >>> words([0]), words([[1.0, 0.0]], reverse=True)
+        (array([[1., 2.]], dtype=float32), array([[3.]], dtype=float32))
+        """
+        layer = cast("ReversibleEmbedding", super().from_variable(variable, **kwargs))
+        if reverse is not None and (layer.tie_weights or reverse.shape != variable.shape[::-1]):
+            raise ValueError(
+                f"a layer of shape {variable.shape} with tie_weights={layer.tie_weights} cannot project back "
+                f"with a variable of shape {reverse.shape}: an untied layer needs that of the table, turned, "
+                "and a tied one needs none"
+            )
+        if not layer.tie_weights:
+            layer._build_reverse(reverse)
+        return layer
+
+    def _build_reverse(self, variable: Variable | None = None) -> None:
+        """Store the matrix for the way back: ``variable`` or a new one."""
         shape, dtype = (self.input_dim, self.output_dim), self.variable_dtype
         reverse: Storage
         if self.quantization_mode is None:
-            variable = Variable(
-                self.embeddings_initializer,
-                shape=shape[::-1],
-                dtype=dtype,
-                trainable=self.trainable,
-                name="reverse_embeddings",
-            )
+            if variable is None:
+                variable = Variable(
+                    self.embeddings_initializer, shape=shape[::-1], dtype=dtype, name="reverse_embeddings"
+                )
+            variable.trainable = self.trainable
             reverse = Plain(variable, "reverse_embeddings", turned=True)
         else:
             recipe = Recipe.of(self.quantization_config, self.dtype_policy)

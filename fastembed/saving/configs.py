@@ -20,7 +20,11 @@ MAX_CONFIG = 16 << 20
 MAX_DEPTH = 128
 MAX_DIGITS = 20
 
+#: The classes whose tables we know.
+EMBEDDINGS = ("Embedding", "ReversibleEmbedding")
+
 Json = dict[str, Any]
+Shape = tuple[int, ...]
 
 
 def parse_json(text: str | bytes) -> Json:
@@ -113,7 +117,7 @@ class Node:
 
     @property
     def is_embedding(self) -> bool:
-        return self.class_name == "Embedding"
+        return self.class_name in EMBEDDINGS
 
     @property
     def is_model(self) -> bool:
@@ -212,21 +216,33 @@ def block_size(config: Json) -> int | None:
     return size
 
 
-def scale_shapes(config: Json) -> list[tuple[int, ...]]:
-    """The shapes of what Keras stores after a table's codes: scales; for blocks zero points, and whose block.
+def shapes_beside(class_name: str, config: Json, mode: str | None) -> list[tuple[Shape, bool]]:
+    """What Keras stores of an Embedding after its table: shapes, and which is a table itself.
 
-    >>> scale_shapes({"input_dim": 9, "output_dim": 5, "dtype": "int4/2_from_float32"})
-    [(9, 3), (9, 3), (5,)]
+    After codes: scales; for blocks zero points, and whose block. Then, with untied weights, the matrix of the
+    way back, columns as rows, and if it holds codes, their scales and zero points.
+
+    >>> config = {"input_dim": 9, "output_dim": 5, "dtype": "int4/2_from_float32", "tie_weights": False}
+    >>> shapes_beside("Embedding", config, "int4")
+    [((9, 3), False), ((9, 3), False), ((5,), False)]
+    >>> shapes_beside("ReversibleEmbedding", config, "int4")[3:]
+    [((3, 9), True), ((3, 9), False), ((3, 9), False)]
+    >>> shapes_beside("ReversibleEmbedding", config, None)
+    [((5, 9), True)]
     """
     rows, columns = table_shape(config)
-    size = block_size(config) if quantisation(config) == "int4" else None
-    if size is None:
-        return [(rows,)]
-    blocks = -(-columns // size)
-    return [(rows, blocks), (rows, blocks), (columns,)]
+    size = block_size(config) if mode == "int4" else None
+    scales: list[Shape] = []
+    if mode:
+        scales = [(rows,)] if size is None else [(rows, -(-columns // size))] * 2
+    found = [(shape, False) for shape in (scales if size is None else [*scales, (columns,)])]
+    if class_name == "ReversibleEmbedding" and not config.get("tie_weights", True):
+        packed = -(-columns // 2) if mode == "int4" else columns
+        found += [((packed, rows), True), *((shape[::-1], False) for shape in scales)]
+    return found
 
 
-def stored_shapes(config: Json) -> set[tuple[int, ...]]:
+def stored_shapes(config: Json) -> set[Shape]:
     """The shapes that an Embedding's table may have, by its config: int4 packs two columns into one."""
     rows, columns = table_shape(config)
     packed = -(-columns // 2) if quantisation(config) == "int4" else columns
@@ -242,9 +258,10 @@ _ARGUMENTS = {
     "trainable": ("trainable",),
     "name": ("name",),
 }
+_OF_REVERSIBLE = ("tie_weights", "reverse_dtype", "logit_soft_cap")
 
 
-def embedding_arguments(config: Json) -> Json:
+def embedding_arguments(config: Json, class_name: str = "Embedding") -> Json:
     """The arguments for `fastembed.layers.Embedding` in an Embedding's config of any Keras.
 
     Initializer, regularizer and constraint stay serialised; their ``get`` understands that. What says nothing
@@ -254,6 +271,8 @@ def embedding_arguments(config: Json) -> Json:
     ----------
     config : dict
         As `EmbeddingRecord.config` has it.
+    class_name : {"Embedding", "ReversibleEmbedding"}
+        As `EmbeddingRecord.class_name` has it: what the arguments are for.
 
     Returns
     -------
@@ -278,7 +297,9 @@ def embedding_arguments(config: Json) -> Json:
             if key in config:
                 arguments[argument] = config[key]
                 break
-    for flag in ("mask_zero", "trainable"):
+    if class_name == "ReversibleEmbedding":
+        arguments.update((key, config[key]) for key in _OF_REVERSIBLE if key in config)
+    for flag in ("mask_zero", "trainable", "tie_weights"):
         if flag in arguments:
             arguments[flag] = bool(arguments[flag])
     policy = dtype_policy(config)

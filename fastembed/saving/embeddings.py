@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
 from fastembed import constraints, initializers, quantizers, regularizers
 from fastembed.errors import FormatError
-from fastembed.layers import Embedding
-from fastembed.saving.configs import embedding_arguments
+from fastembed.layers import Embedding, ReversibleEmbedding
+from fastembed.saving.configs import embedding_arguments, quantisation
 from fastembed.saving.hdf5 import quoted
 from fastembed.saving.model_file import EmbeddingRecord, opened_model
 from fastembed.saving.source import Path
 from fastembed.variable import Variable
+
+_CLASSES: dict[str, type[Embedding]] = {
+    "Embedding": Embedding,
+    "ReversibleEmbedding": ReversibleEmbedding,
+}
 
 
 def list_embeddings(path: Path, candidates: bool = False) -> list[EmbeddingRecord]:
@@ -44,13 +49,15 @@ def list_embeddings(path: Path, candidates: bool = False) -> list[EmbeddingRecor
 
     Notes
     -----
-    Where the file has a config, that decides: an Embedding is a layer of the class ``Embedding`` with a table
-    stored. Where it has none, names decide: a weight called ``embeddings``; where the file is of
+    Where the file has a config, that decides: an Embedding is a layer of the class ``Embedding`` or
+    ``ReversibleEmbedding`` with a table stored. Where it has none, names decide: a weight called
+    ``embeddings`` (with ``reverse_embeddings`` beside it, of a ReversibleEmbedding); where the file is of
     Keras 1 or does not say, also a layer's only weight if it is 2-D and called ``<layer>_W``; in
-    ``.weights.h5``, the first weight of an object stored as ``embedding`` or ``embedding_<n>``. The same
-    holds for a ``.keras`` file of a subclassed model.
+    ``.weights.h5``, the first weight of an object stored as ``embedding`` or ``reversible_embedding``, with a
+    number behind or none. The same holds for a ``.keras`` file of a subclassed model.
 
-    A quantised Embedding is listed with dtype "int8" or "int4"; where there is no config, as "int8".
+    A quantised Embedding is listed with dtype "int8" or "int4"; where there is no config, as "int8". No
+    candidate is of int8 or uint8: in Keras's files these are codes, which are no rows without their scales.
 
     Examples
     --------
@@ -72,23 +79,24 @@ def load_embedding(path: Path, name: str | None = None) -> Embedding:
     path : path-like
         As for `list_embeddings`.
     name : str, optional
-        Which one: a record's ``name`` or ``location``, or the full path of any other 2-D weight in the file.
-        Needed where the file has several embeddings.
+        Which one: a record's ``name`` or ``location``, or the full path of any other 2-D weight in the file
+        that is not of int8 or uint8. Needed where the file has several embeddings.
 
     Returns
     -------
-    fastembed.layers.Embedding
-        Its table has the values, the shape and the dtype that are in the file, bit for bit. The rows of a
+    fastembed.layers.Embedding or fastembed.layers.ReversibleEmbedding
+        Its tables have the values, the shapes and the dtype that are in the file, bit for bit. The rows of a
         bfloat16 table come as float32. A quantised table stays quantised. What LoRA learned is part of the
-        table already: `.keras` and ``.weights.h5`` files hold it merged.
+        table already: `.keras` and ``.weights.h5`` files hold it merged. What only a config tells
+        (``mask_zero``, ``logit_soft_cap``, ...) has its default where the file has none.
 
     Raises
     ------
     ValueError
         If there is no embedding of this name, or several and no name is given; the message lists them.
     UnsupportedError
-        If what is stored are codes (int8, int4) and the file is no `.keras` file, or the parts of an unmerged
-        LoRA.
+        If what is stored are codes (int8, int4) and the file is no `.keras` file with the layer's config, or
+        the parts of an unmerged LoRA; and for a path to an array of int8 or uint8, which would be codes.
     OSError, FormatError, ImportError
         As for `list_embeddings`.
 
@@ -127,14 +135,16 @@ def _layer(record: EmbeddingRecord, arrays: list[np.ndarray[Any, Any]]) -> Embed
     if record.config is None:
         rows, columns = record.shape
         arguments: dict[str, Any] = {"input_dim": rows, "output_dim": columns, "name": record.name.strip("/")}
+        if len(arrays) > 1:
+            arguments["tie_weights"] = False
     else:
-        arguments = embedding_arguments(record.config)
+        arguments = embedding_arguments(record.config, record.class_name)
     if "name" in arguments:
         arguments["name"] = arguments["name"].replace("/", "_")
     # A policy says more than a dtype: "mixed_float16" computes in another. It must agree with what is stored.
-    policy = arguments.get("dtype", "")
+    policy, is_codes = arguments.get("dtype", ""), record.dtype == quantisation(record.config or {})
     mixed = policy.startswith("mixed_") and record.dtype == "float32"
-    arguments["dtype"] = policy if mixed or len(arrays) > 1 else record.dtype
+    arguments["dtype"] = policy if mixed or is_codes else record.dtype
     for module in (initializers, regularizers, constraints):
         argument = f"embeddings_{module.__name__.rpartition('.')[2][:-1]}"
         try:
@@ -145,15 +155,25 @@ def _layer(record: EmbeddingRecord, arrays: list[np.ndarray[Any, Any]]) -> Embed
                 f"{quoted(str(arguments.pop(argument)))}",
                 stacklevel=3,
             )
-    if len(arrays) > 1:
-        return _quantised(record, arguments, arrays)
-    [table] = arrays
-    if record.dtype != "bfloat16":
-        return Embedding(**arguments, weights=[table])
-    # Rows come as float32, exactly and everywhere; for those of ml_dtypes there would have to be ml_dtypes.
-    arguments = {key: arguments[key] for key in arguments.keys() - {"input_dim", "output_dim", "dtype"}}
-    words = Variable.from_bfloat16_words(table, name="embeddings")
-    return Embedding.from_variable(words, dtype="float32", **arguments)
+    try:
+        return (_quantised if is_codes else _plain)(record, arguments, arrays)
+    except (TypeError, ValueError) as error:
+        raise FormatError(
+            f"{quoted(record.name)} is no {record.class_name} as Keras writes it: {quoted(str(error))}"
+        ) from error
+
+
+def _plain(
+    record: EmbeddingRecord, arguments: dict[str, Any], arrays: list[np.ndarray[Any, Any]]
+) -> Embedding:
+    """The layer of a table as it is, and of the matrix for the way back where there is one."""
+    arguments = {key: arguments[key] for key in arguments.keys() - {"input_dim", "output_dim"}}
+    make: Callable[..., Variable] = Variable
+    if record.dtype == "bfloat16":
+        # Rows come as float32, exactly and everywhere; of ml_dtypes, there would have to be ml_dtypes.
+        make, arguments["dtype"] = Variable.from_bfloat16_words, "float32"
+    variables = [make(array, name=name) for array, name in zip(arrays, ("embeddings", "reverse_embeddings"))]
+    return _CLASSES[record.class_name].from_variable(*variables, **arguments)
 
 
 def _quantised(
@@ -161,13 +181,8 @@ def _quantised(
 ) -> Embedding:
     """The layer of a table of codes."""
     config: dict[str, Any] = record.config or {}
-    try:
-        how = quantizers.deserialize(config.get("quantization_config"))
-        layer = Embedding(**arguments, quantization_config=how)
-        layer.build()
-        layer.load_own_variables({str(number): array for number, array in enumerate(arrays)})
-    except (TypeError, ValueError) as error:
-        raise FormatError(
-            f"{quoted(record.name)} is not quantised as Keras does it: {quoted(str(error))}"
-        ) from error
+    how = quantizers.deserialize(config.get("quantization_config"))
+    layer = _CLASSES[record.class_name](**arguments, quantization_config=how)
+    layer.build()
+    layer.load_own_variables({str(number): array for number, array in enumerate(arrays)})
     return layer

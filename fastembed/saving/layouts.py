@@ -21,17 +21,26 @@ from typing import ClassVar, Protocol
 from fastembed.errors import FormatError, LimitError
 from fastembed.names import snake_case
 from fastembed.saving.configs import (
+    EMBEDDINGS,
     Json,
     Node,
+    Shape,
     dtype_policy,
     quantisation,
-    scale_shapes,
+    shapes_beside,
     stored_shapes,
     table_shape,
 )
 from fastembed.saving.hdf5 import OPAQUE, Hdf5, quoted
 
 MAX_PAIRS = 1_000_000  # of Embeddings and weights inside one layer
+
+# What a table may be that we do not read, to be said after "is".
+_QUANTISED = (
+    "quantised: codes are stored, which are rows only with the layer's config, as the .keras file of a "
+    "Sequential or functional model has it. Or build such a layer and give its arrays to load_own_variables"
+)
+_UNMERGED = "LoRA, not merged, as it is in .keras and .weights.h5 files"
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,13 @@ class Table:
     name: str  #: the layer's
     path: str  #: the layer's name with those of the layers around it, for where the name alone is not unique
     array: str  #: the dataset
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: str
     config: Json | None = None
     obstacle: str | None = None  #: why the stored values are not the table's, if they are not
-    scales: tuple[str, ...] = ()  #: the datasets that make a table of codes, see `scale_shapes`
+    class_name: str = "Embedding"
+    #: The layer's other datasets, with their shapes: see `shapes_beside`.
+    beside: tuple[tuple[str, Shape], ...] = ()
 
 
 class Layout(Protocol):
@@ -79,7 +90,7 @@ class ByName:
     _W = re.compile(r"(?:^|/)([^/]*)_W(?::\d+)?$")
     _TOP_LEVEL = "top_level_model_weights"  # a group beside the layers, since 2.8
     # Beside "embeddings", these say that it holds codes, or only the frozen part of the table.
-    _OBSTACLES: ClassVar = {"embeddings_scale": "quantised", "lora_embeddings_a": "LoRA, not merged"}
+    _OBSTACLES: ClassVar = {"embeddings_scale": _QUANTISED, "lora_embeddings_a": _UNMERGED}
 
     def __init__(self, file: Hdf5, root: str, layers: list[str]) -> None:
         self._file = file
@@ -115,7 +126,12 @@ class ByName:
             weights = self._assigned(owner, [chains[i] for i in numbers])
             found.update((i, (owner, weight)) for i, weight in zip(numbers, weights) if weight is not None)
         return [
-            _described(self._file, chains[i], self._layers[owner][weight], self._obstacle(owner, weight))
+            _described(
+                self._file,
+                chains[i],
+                [self._layers[owner][weight], *self._reverse(owner, weight)],
+                self._obstacle(owner, weight),
+            )
             for i, (owner, weight) in sorted(found.items())
         ]
 
@@ -177,6 +193,12 @@ class ByName:
                 return self._OBSTACLES[leaf.split(":")[0]]
         return None
 
+    def _reverse(self, owner: str, weight: str) -> list[str]:
+        """The matrix that an untied ReversibleEmbedding has beside a table."""
+        scope, slash, leaf = weight.rpartition("/")
+        arrays = self._layers[owner]
+        return [arrays[name] for name in (f"{scope}{slash}reverse_{leaf}",) if name in arrays]
+
     def named(self, keras_version: str | None) -> list[Table]:
         keras1 = keras_version is None or keras_version.startswith("1.")
         found = []
@@ -190,7 +212,10 @@ class ByName:
                     scope = weight.rpartition("/")[0].rpartition("/")[2]
                     name = layer if len(weights) == 1 or not scope else scope
                     path = layer if name == layer else _join(layer, name)
-                    found.append(_undescribed(self._file, name, path, array, self._obstacle(layer, weight)))
+                    arrays, obstacle = [array, *self._reverse(layer, weight)], self._obstacle(layer, weight)
+                    is_untied = _is_untied(self._file, arrays)
+                    class_name = "ReversibleEmbedding" if is_untied else "Embedding"
+                    found.append(_undescribed(self._file, name, path, arrays, obstacle, class_name))
         return found
 
 
@@ -201,6 +226,7 @@ class ByObject:
     name is an attribute of "vars" since Keras 3.6, and nowhere in older files.
     """
 
+    _CLASSES: ClassVar = {snake_case(class_name): class_name for class_name in EMBEDDINGS}
     _ARRAY = re.compile(r"(?:(.*)/)?vars/(\d+)")
     _VARS = re.compile(r"(?:(.*)/)?vars")
     _OPTIMIZERS = frozenset({"optimizer", "_optimizer"})
@@ -245,7 +271,7 @@ class ByObject:
         node, arrays = chain[-1], self._arrays.get(path)
         seen.add((node.class_name, node.name))
         if node.is_embedding and arrays:
-            yield _described(self._file, chain[1:], arrays[0], self._obstacle(arrays), arrays[1:])
+            yield _described(self._file, chain[1:], arrays)
         for attribute, nodes, is_list in node.parts:
             places = self._members(path, attribute, nodes, seen) if is_list else [_join(path, attribute)]
             for inner, place in zip(nodes, places):
@@ -282,18 +308,19 @@ class ByObject:
                 groups.update((i, name) for i, name in exact if name in stored)
         return [_join(held, groups[i]) if i in groups else None for i in range(len(nodes))]
 
-    def _obstacle(self, arrays: list[str]) -> str | None:
-        """LoRA is merged into the table here; codes come with their scales, and need a config to be read."""
-        return "quantised" if len(arrays) > 1 and self._file.array(arrays[0]).dtype == "int8" else None
-
     def named(self, keras_version: str | None) -> list[Table]:
         found = []
         for path in sorted(self._arrays, key=_natural):
-            name = path.rpartition("/")[2]
+            class_name = self._CLASSES.get(re.sub(r"_\d+$", "", path.rpartition("/")[2]))
             arrays = self._arrays[path]
-            if arrays and re.fullmatch(r"embedding(_\d+)?", name) and self._file.array(arrays[0]).is_table:
-                label = self._labels.get(path, path)
-                found.append(_undescribed(self._file, label, path, arrays[0], self._obstacle(arrays)))
+            if class_name is None or not arrays or not self._file.array(arrays[0]).is_table:
+                continue
+            # LoRA is merged into the table here; codes come with their scales, and need a config to be read.
+            is_codes = len(arrays) > 1 and self._file.array(arrays[0]).dtype == "int8"
+            # What has more weights than a ReversibleEmbedding is another class of this name.
+            if is_codes or class_name == "Embedding" or len(arrays) == 1 or _is_untied(self._file, arrays):
+                label, obstacle = self._labels.get(path, path), _QUANTISED if is_codes else None
+                found.append(_undescribed(self._file, label, path, arrays, obstacle, class_name))
         return found
 
 
@@ -314,10 +341,10 @@ class Unknown:
 
 
 def _described(
-    file: Hdf5, chain: tuple[Node, ...], array: str, obstacle: str | None, others: Sequence[str] = ()
+    file: Hdf5, chain: tuple[Node, ...], arrays: Sequence[str], obstacle: str | None = None
 ) -> Table:
-    """A table with a config, which must agree with what is stored. ``others``: the layer's other arrays."""
-    node = chain[-1]
+    """A table with a config, which must agree with what is stored. ``arrays``: the table, then the others."""
+    node, (array, *others) = chain[-1], arrays
     if not node.name:
         raise FormatError("an Embedding in the config has no name")
     stored, shape = file.array(array), table_shape(node.config)
@@ -325,32 +352,61 @@ def _described(
     if stored.shape not in stored_shapes(node.config):
         raise FormatError(f"{quoted(node.name)} is {shape} by its config, and its table is {stored.shape}")
     file.check(array)
-    mode = quantisation(node.config)
-    scales: tuple[str, ...] = ()
-    if mode and dtype == "int8":
+    mode = quantisation(node.config) if dtype == "int8" else None
+    parts = shapes_beside(node.class_name, node.config, mode)
+    if obstacle is None and mode and not others:
+        obstacle = f"quantised to {mode}, and what its codes stand for is not stored with it"
+    elif obstacle is None and dtype == "int8" and not mode and len(others) != len(parts):
+        obstacle = _QUANTISED  # although this config does not say so
+    if mode:
         dtype = mode
-        if not others:
-            obstacle = f"quantised to {mode}"
-        else:
-            obstacle, scales = None, tuple(others)
-            shapes = scale_shapes(node.config)
-            if len(scales) != len(shapes):
-                raise FormatError(
-                    f"{quoted(node.name)} is {mode} by its config, which makes {1 + len(shapes)} arrays, and "
-                    f"{1 + len(scales)} are stored"
-                )
-            for each, its_shape in zip(scales, shapes):
-                file.check(each, its_shape)
     elif dtype == OPAQUE and dtype_policy(node.config) == "bfloat16":
         dtype = "bfloat16"
+    # A class of somebody's own may be called Embedding and have more weights.
+    if obstacle is None and len(others) != len(parts) and (mode or node.class_name != "Embedding"):
+        raise FormatError(
+            f"{quoted(node.name)} is {mode or 'not quantised'} by its config, which makes {1 + len(parts)} "
+            f"arrays of a {node.class_name}, and {1 + len(others)} are stored"
+        )
+    beside = () if obstacle else tuple(zip(others, parts))
+    for other, (its_shape, is_table) in beside:
+        file.check(other, its_shape)
+        its_dtype = file.array(other).dtype
+        if (its_dtype != stored.dtype) if is_table else (its_dtype == OPAQUE):
+            raise FormatError(f"{quoted(other)} is {its_dtype}, beside a table of {stored.dtype}")
     path = "/".join(n.name for n in chain)
-    return Table(node.name, path, array, shape, dtype, node.config, obstacle, scales)
+    return Table(
+        node.name,
+        path,
+        array,
+        shape,
+        dtype,
+        node.config,
+        obstacle,
+        node.class_name,
+        tuple((other, its_shape) for other, (its_shape, _) in beside),
+    )
 
 
-def _undescribed(file: Hdf5, name: str, path: str, array: str, obstacle: str | None) -> Table:
-    file.check(array)
-    stored = file.array(array)
-    return Table(name, path, array, stored.shape, stored.dtype, None, obstacle)
+def _undescribed(
+    file: Hdf5, name: str, path: str, arrays: Sequence[str], obstacle: str | None, class_name: str
+) -> Table:
+    """A table without a config; of others, only an untied ReversibleEmbedding's are read."""
+    file.check(arrays[0])
+    stored = file.array(arrays[0])
+    others = arrays[1:] if class_name == "ReversibleEmbedding" and obstacle is None else ()
+    beside = tuple((array, stored.shape[::-1]) for array in others)
+    for array, shape in beside:
+        file.check(array, shape)
+    return Table(name, path, arrays[0], stored.shape, stored.dtype, None, obstacle, class_name, beside)
+
+
+def _is_untied(file: Hdf5, arrays: Sequence[str]) -> bool:
+    """Whether these are a table and another one that goes the way back."""
+    if len(arrays) != 2:
+        return False
+    table, reverse = map(file.array, arrays)
+    return (reverse.shape, reverse.dtype) == (table.shape[::-1], table.dtype)
 
 
 def _join(path: str, name: str) -> str:

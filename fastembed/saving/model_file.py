@@ -14,13 +14,16 @@ import numpy as np
 from fastembed.dtypes import widen_bfloat16
 from fastembed.errors import FormatError, UnsupportedError
 from fastembed.saving import archive, hdf5
-from fastembed.saving.configs import MAX_CONFIG, Json, model_tree, parse_json, scale_shapes
+from fastembed.saving.configs import MAX_CONFIG, Json, model_tree, parse_json
 from fastembed.saving.hdf5 import Hdf5, quoted
 from fastembed.saving.layouts import Table, layout_of
 from fastembed.saving.source import Path, Source, opened
 
 # Where a `.keras` file keeps its weights: since 2.12, and in 2.11.
 _WEIGHTS = ("model.weights.h5", "variables.h5")
+
+# What the codes of quantised weights are kept in: Keras's int8 and packed int4, and uint8 of GPTQ and AWQ.
+_CODES = ("int8", "uint8")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class EmbeddingRecord:
         The version that wrote the file, if it says so. Keras 1 did not in weights-only files.
     location : str
         Where the table is: its HDF5 path, from "/" or from the member of the archive that it is in.
+    class_name : str
+        The class of the layer, "Embedding" or "ReversibleEmbedding".
     """
 
     name: str
@@ -52,6 +57,7 @@ class EmbeddingRecord:
     config: dict[str, Any] | None
     keras_version: str | None
     location: str
+    class_name: str = "Embedding"
 
 
 class ModelFile:
@@ -74,7 +80,9 @@ class ModelFile:
 
     def _record(self, table: Table) -> EmbeddingRecord:
         location = f"{self._member}/{table.array}"
-        return EmbeddingRecord(table.name, table.shape, table.dtype, table.config, self._version, location)
+        return EmbeddingRecord(
+            table.name, table.shape, table.dtype, table.config, self._version, location, table.class_name
+        )
 
     @property
     def embeddings(self) -> list[EmbeddingRecord]:
@@ -85,6 +93,7 @@ class ModelFile:
     def candidates(self) -> list[EmbeddingRecord]:
         """The other weights that a table can be made of."""
         taken = {table.array for _, table in self._tables}
+        taken.update(array for _, table in self._tables for array, _ in table.beside)
         found = []
         for array in self._layout.weights():
             if array not in taken:
@@ -95,28 +104,32 @@ class ModelFile:
     def _candidate(self, array: str) -> Table:
         self._file.check(array)
         stored = self._file.array(array)
+        if stored.dtype in _CODES:
+            raise UnsupportedError(
+                f"{quoted(array)} holds {stored.dtype}: for all that an array tells, codes of a quantised "
+                "layer, and no rows. Open the layer by its name, in a .keras file with its config; or build "
+                "such a layer and give all its arrays to load_own_variables. If they are numbers after all, "
+                "read them with h5py and give them to Embedding as weights"
+            )
         return Table(f"/{array}", array, array, stored.shape, stored.dtype)
 
     def read(self, name: str | None) -> tuple[EmbeddingRecord, list[np.ndarray[Any, Any]]]:
         """The record and the table of one embedding; ``name`` as `load_embedding` takes it.
 
-        The table is one array, or codes and what belongs to them, as `Embedding.load_own_variables` takes it.
+        The table is one array, or several, as the `load_own_variables` of the layer's class takes them.
         """
         record, table = self._chosen(name)
         if table.obstacle:
-            raise UnsupportedError(
-                f"the table of {quoted(record.name)} is {table.obstacle}, which this version reads from "
-                ".keras files only"
-            )
+            raise UnsupportedError(f"the table of {quoted(record.name)} is {table.obstacle}")
         if table.dtype == hdf5.OPAQUE:
             raise UnsupportedError(
                 f"{quoted(record.name)} holds two-byte values, and the file does not say of which type"
             )
         arrays = [self._file.read(table.array)]
-        for scales, shape in zip(table.scales, scale_shapes(table.config) if table.config else ()):
-            array = self._file.read(scales, shape)
-            is_words = self._file.array(scales).dtype == "bfloat16"
-            arrays.append(widen_bfloat16(array) if is_words else array)
+        for other, shape in table.beside:
+            array = self._file.read(other, shape)
+            is_scale = table.dtype != "bfloat16" and self._file.array(other).dtype == "bfloat16"
+            arrays.append(widen_bfloat16(array) if is_scale else array)
         return record, arrays
 
     def _chosen(self, name: str | None) -> tuple[EmbeddingRecord, Table]:
@@ -125,7 +138,8 @@ class ModelFile:
                 return self._tables[0]
             if not self._tables:
                 raise FormatError(
-                    f"no Embedding in this file; other weights open by name: {_listed(self.candidates)}"
+                    f"no Embedding in this file; other weights open by name: "
+                    f"{_listed(self.candidates) or 'none'}"
                 )
             raise ValueError(
                 f"the file has several embeddings; give the name of one: {_listed(self.embeddings)}"
