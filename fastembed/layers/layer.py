@@ -276,8 +276,10 @@ class Layer(State):
             args = (_copied(args[0]), *args[1:])
         if self.input_spec is not None and args:
             assert_input_compatibility(self.input_spec, args[0], self.name)
-        if not self.built or self._under_construction:
-            inspect.signature(self.call).bind(*args, **kwargs)  # a call that cannot be does not build
+        unbuilt = not self.built or self._under_construction
+        if unbuilt or not args or kwargs.keys() - {"training"}:
+            inspect.signature(self.call).bind(*args, **kwargs)  # a call that cannot be changes nothing
+        if unbuilt:
             self._build_for(args, kwargs)
             if self.input_spec is not None and args:  # build may have set it
                 assert_input_compatibility(self.input_spec, args[0], self.name)
