@@ -678,13 +678,17 @@ cdef inline cnp.ndarray _look_up(
     Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
 ):
     """The rows of ``job.table`` at ``ids``. ``array`` has their shape together, and is nobody else's."""
-    cdef:
-        cnp.ndarray opened
-        bytes _nan
     if policy.way != FE_RAISE:
-        _nan = _check_policy(job, row_dtype, policy)
-    opened = _open_ids(ids, &job.ids)
-    return _look_up_opened(job, array, row_dtype, opened, out, policy)
+        return _look_up_with(job, array, row_dtype, ids, out, policy)
+    return _look_up_opened(job, array, row_dtype, _open_ids(ids, &job.ids), out, policy)
+
+
+cdef cnp.ndarray _look_up_with(
+    Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
+):
+    """The same where ids outside the table get rows."""
+    cdef bytes _nan = _check_policy(job, row_dtype, policy)
+    return _look_up_opened(job, array, row_dtype, _open_ids(ids, &job.ids), out, policy)
 
 
 cdef cnp.ndarray _look_up_opened(
