@@ -112,7 +112,8 @@ def test_a_dead_link_is_found(tmp_path):
 
 
 def test_every_difference_is_pinned_by_a_test_that_is_there():
-    files = {path.name: text_of(path) for path in (ROOT / "tests").glob("test_*.py")}
+    tests = ROOT / "tests"
+    files = {path.relative_to(tests).as_posix(): text_of(path) for path in tests.rglob("test_*.py")}
     before = ""
     for what, *_, pinned in rows_of(ROOT / "docs" / "differences.md"):
         names = [before] if pinned == "same" else re.findall(r"`([^`]+)`", pinned)
