@@ -166,7 +166,9 @@ def _quantised(
         layer = Embedding(**arguments, quantization_config=how)
         layer.build()
         layer.load_own_variables({str(number): array for number, array in enumerate(arrays)})
-    except (TypeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever strange codes or settings lead to
         raise FormatError(
             f"{quoted(record.name)} is not quantised as Keras does it: {quoted(str(error))}"
         ) from error
