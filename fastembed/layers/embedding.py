@@ -267,11 +267,13 @@ class Embedding(Layer):
     ) -> NDArray[Any]:
         """Rows at ``inputs``, of shape ``(*inputs.shape, output_dim)``, in the compute dtype."""
         ids = self._ids(inputs, float_ids)
-        rows = self.table.gather(ids, None, self._policy(out_of_range))
+        policy = self._policy(out_of_range)
+        rows = self.table.gather(ids, None, policy)
         if rows.dtype.name != self.compute_dtype:
             rows = rows.astype(self.compute_dtype)
         if self._row_dropout is not None and self._is_training():
-            rows *= self._row_dropout.draw(ids)[..., np.newaxis].astype(rows.dtype)
+            scale = self._row_dropout.draw(policy.rows_for(ids, self.input_dim))
+            rows *= scale[..., np.newaxis].astype(rows.dtype)
         return rows
 
     def _answering_table(self) -> Table | None:
