@@ -402,3 +402,17 @@ def test_a_map_of_policies():
     words, others = (layers.Embedding(3, 2, dtype=policies, name=name) for name in ("words", "others"))
     assert (words([1]).dtype, words.dtype) == (np.float16, "float32")
     assert others([1]).dtype == np.float32
+
+
+def test_a_config_of_another_class_is_refused():
+    class Mine(layers.Embedding):
+        pass
+
+    settings = {"input_dim": 3, "output_dim": 2}
+    for name in ("Dense", "Layer", None, ["Embedding"], "embedding"):
+        with pytest.raises(TypeError, match=r"Embedding\.from_config\(\) was given the config of a"):
+            layers.Embedding.from_config({"class_name": name, "config": settings})
+    for name in ("Embedding", "Mine"):
+        layer = layers.Embedding.from_config({"class_name": name, "config": settings})
+        assert (layer.input_dim, layer.output_dim) == (3, 2)
+    assert type(Mine.from_config({"class_name": "Mine", "config": settings})) is Mine
