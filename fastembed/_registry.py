@@ -170,11 +170,11 @@ class Registry:
         name, settings = config["class_name"], config.get("config") or {}
         if name == "function" and isinstance(settings, str):
             return _Description(settings, settings, {}, from_keras=False, is_function=True)
-        if not (isinstance(name, str) and isinstance(settings, Mapping)):
+        registered_name = config.get("registered_name") or name
+        if not (isinstance(name, str) and isinstance(registered_name, str) and isinstance(settings, Mapping)):
             raise self._not_understood(config)
         # Since tf.keras 2.11 a config says whose class it means: Keras's own are in one of its modules and
         # are registered under no other name; the module of one in the user's own script is written as None.
-        registered_name = str(config.get("registered_name") or name)
         from_keras = registered_name == name and _is_of_keras(config.get("module", "keras"))
         said_to_be_keras_s = from_keras and config.get("registered_name", name) is None
         return _Description(name, None if said_to_be_keras_s else registered_name, settings, from_keras)

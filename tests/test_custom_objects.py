@@ -199,6 +199,7 @@ BUILT = {"class_name": "Dense", "config": {"units": 3}}
         lambda: deserialize_keras_object(nested_lists(100_000)),
         lambda: initializers.get(deep(100_000)),
         lambda: initializers.deserialize(deep(5_000), {"Sevens": Sevens}),
+        lambda: initializers.get({"class_name": "X", "config": {}, "registered_name": deep(100_000)}),
         lambda: regularizers.get({"class_name": deep(100_000), "config": {}}),
         lambda: layers.deserialize({**BUILT, "build_config": {"input_shape": 3}}),
         lambda: layers.deserialize({**BUILT, "build_config": {"input_shape": []}}),

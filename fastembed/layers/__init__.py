@@ -47,7 +47,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     Raises
     ------
     ValueError
-        If there is no such layer, or the class cannot be made with the config.
+        If there is no such layer, or the class cannot be made with the config or built for those shapes.
 
     Examples
     --------
