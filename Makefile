@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src -name '*.[chp]*')
 PYTEST := pytest -c pyproject.toml
 
-.PHONY: demo test test-main test-serial test-numpy1 check docs bench stress debug sanitize dist clean
+.PHONY: demo test test-main test-serial test-numpy1 check docs bench parity stress debug sanitize dist clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo  ## Build, and do the main job on real input: seconds
@@ -54,6 +54,9 @@ docs: .venv/.docs  ## The pages of docs/ and of the docstrings, into build/docs/
 bench: .venv-bench/.bench  ## All cases beside all peers, half an hour; writes benchmarks/RESULTS.md (BENCH=--quick: two minutes)
 	.venv-bench/bin/python -m benchmarks --wheel build/bench/*.whl --json build/bench/rounds.json $(BENCH)
 
+parity: .venv-parity/.parity  ## Each feature beside every Keras, and random programs run by both; writes docs/compatibility.md (PARITY="--seed 3")
+	PYTHONPATH=tests .venv-parity/bin/python -m parity --write $(PARITY)
+
 stress: .venv/.test  ## What is promised about threads in real processes: goal, measured, holds or falls short
 	rm -rf build/other
 	FASTEMBED_OPENMP=0 .venv/bin/pip install --quiet --no-deps --target build/other .
@@ -65,13 +68,19 @@ debug: .venv/.test  ## The suite on an unoptimised build with bounds checks (slo
 sanitize: .venv/.test  ## The kernels under the compiler's sanitizers, and debug: minutes; QUICK=1 for a short form
 	.venv/bin/python tests/sanitize.py $(if $(QUICK),--quick)
 
+.venv-parity/.parity: $(SOURCES)
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/pip install --quiet --upgrade pip
+	.venv-parity/bin/pip install --quiet --editable '.[parity]'
+	touch $@
+
 dist: .venv/.test $(SOURCES)  ## The sdist, and the wheel that pip builds of it
 	rm -rf dist
 	.venv/bin/python -m build --outdir dist . > build/dist.log 2>&1 || (cat build/dist.log; exit 1)
 	.venv/bin/python tests/check_dist.py dist
 
 clean:
-	rm -rf .venv .venv-bench .venv-numpy1 build dist fastembed/*.so *.egg-info
+	rm -rf .venv .venv-bench .venv-numpy1 .venv-parity build dist fastembed/*.so *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -76,8 +76,8 @@ def standardize_dtype(dtype: DTypeLike | None) -> str:
     Parameters
     ----------
     dtype : str, type or dtype, optional
-        A name, a dtype of NumPy, JAX, TensorFlow, torch or ml_dtypes, or Python's ``int`` or ``bool``; its
-        ``float`` is Keras's float32.
+        A name, a dtype of NumPy, JAX, TensorFlow, torch or ml_dtypes, or Python's ``int`` or ``bool``;
+        ``float`` and ``"float"`` are Keras's float32.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def standardize_dtype(dtype: DTypeLike | None) -> str:
     """
     if dtype is None:
         return _floatx
-    if dtype is float:
+    if dtype is float or (isinstance(dtype, str) and dtype == "float"):
         return "float32"
     name = getattr(dtype, "name", None) or dtype
     if str(name).startswith("torch."):

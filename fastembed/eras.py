@@ -76,6 +76,8 @@ class Era:
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # Entries of our configs that this Keras's layers do not know, whatever they say.
     _unknown_entries: ClassVar[frozenset[str]] = frozenset({"input_length"})
+    # Entries that this Keras writes only where they say something else.
+    _unsaid: ClassVar[Mapping[str, Mapping[str, Any]]] = {"Dense": {"activity_regularizer": None}}
 
     def __repr__(self) -> str:
         return f"<era {self.name}>"
@@ -148,7 +150,7 @@ class Era:
 
     def written(self, value: Any) -> Any:
         """An initializer, a regularizer or a constraint as this Keras writes it; plain values as they are."""
-        return serialize_keras_object(value)
+        return value if isinstance(value, (list, tuple)) else serialize_keras_object(value)
 
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
@@ -202,10 +204,11 @@ class Era:
     def entries(self, kind: str, entries: Config) -> Config:
         """The entries that a class of layers adds to its config, out of Keras 3's entries."""
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
+        unsaid = {**_UNSAID, **self._unsaid.get(kind, {})}
         return {
             key: self.written(value)
             for key, value in said.items()
-            if key not in _UNSAID or value != _UNSAID[key]
+            if key not in unsaid or value != unsaid[key]
         }
 
 
@@ -244,6 +247,7 @@ class TensorFlowKeras(Era):
         ),
     }  # fmt: skip
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
+    _unsaid: ClassVar = {}
 
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         return TypeError("Keyword argument not understood:", *unknown)
@@ -534,7 +538,7 @@ class era:
         self._entered = False
 
     def __enter__(self) -> Era:
-        if self._entered:  # not for the first time
+        if self._entered or _current.get() is not self._era:  # not at once after it was made
             self._tokens.append(_current.set(self._era))
         self._entered = True
         return self._era

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 _counters: dict[tuple[str, int], Iterator[int]] = {}
 
 
+@functools.lru_cache(maxsize=256)
 def snake_case(class_name: str) -> str:
     """A class's name as its instances are named after it.
 
@@ -48,8 +50,17 @@ def automatic_name(prefix: str, first: int = 0) -> str:
     >>> automatic_name("for_this_example"), automatic_name("for_this_example")
     ('for_this_example', 'for_this_example_1')
     """
-    number = next(_counters.setdefault((prefix, first), itertools.count(first)))
+    number = next_number(prefix, first)
     return f"{prefix}_{number}" if number else prefix
+
+
+def next_number(prefix: str, first: int) -> int:
+    """The next number for ``prefix``, of those that begin with ``first``.
+
+    >>> next_number("for that example", 1), next_number("for that example", 1)
+    (1, 2)
+    """
+    return next(_counters.setdefault((prefix, first), itertools.count(first)))
 
 
 def reset_names() -> None:

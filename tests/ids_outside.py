@@ -1,7 +1,7 @@
-"""What becomes of an id that is no row of a table of four rows, [[0.0], [1.0], [2.0], [3.0]]: in each Keras, and here.
+"""What becomes of an id that is no row of the table [[0.0], [1.0], [2.0], [3.0]]: in each Keras, and here.
 
-An answer is the number that is looked up, NaN, or the name of the error. Keras 3.15.1 on NumPy, TensorFlow and JAX
-(on a CPU; on a GPU TensorFlow answers with zeros), and tf_keras 2.21.
+An answer is the number that is looked up, NaN, or the name of the error. The Kerases are 3.15.1 on NumPy,
+TensorFlow and JAX (on a CPU; on a GPU TensorFlow answers with zeros), and tf_keras 2.21.
 """
 
 from __future__ import annotations

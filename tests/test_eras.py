@@ -537,6 +537,115 @@ def test_mixed_policies_in_configs():
     assert layers.Embedding.from_config(config).compute_dtype == "float16"
 
 
+# --- Layers of one's own --------------------------------------------------------------------------
+
+
+class OldLayer(layers.Layer):
+    """As the documentation of Keras 1 had them."""
+
+    def build(self, input_shape):
+        self.W = self.add_weight(
+            (input_shape[1], 2), lambda shape, name=None: np.ones(shape), f"{self.name}_W"
+        )
+        self.b = self.add_weight((2,), "zero", None, False)
+        self.c = fastembed.backend.variable(np.zeros(2), name=f"{self.name}_c")
+
+    def call(self, x, mask=None):
+        return fastembed.backend.dot(x, self.W) + self.b.value
+
+    def get_output_shape_for(self, input_shape):
+        return (input_shape[0], 2)
+
+
+def test_a_layer_of_keras_1():
+    with fastembed.era("keras1"):
+        layer = OldLayer(name="old")
+        half = layers.Layer(name="x").add_weight((2,), "one", "half")
+    assert layer(np.ones((3, 4), "f4")).tolist() == [[4, 4]] * 3
+    assert [v.name for v in layer.weights if "variable" not in v.name] == ["old_W", "old_c"]
+    assert [v.shape for v in layer.non_trainable_weights] == [(2,)]
+    assert (half.name, half.dtype) == ("half", "float32")
+    assert layer.compute_output_shape((None, 4)) == layer.get_output_shape_for((None, 4)) == (None, 2)
+    assert layers.Embedding(3, 2).get_output_shape_for((None, 4)) == (None, 4, 2)
+
+
+@pytest.mark.parametrize("era", ["keras2", "tf.keras"])
+def test_add_weight_by_position_in_keras_2(era):
+    with fastembed.era(era):
+        layer = layers.Layer(name="mine")
+    first = layer.add_weight("w", (2, 3), "float32", "ones", None, False)
+    second = layer.add_weight((4,), "v")
+    assert (first.name, first.shape, first.trainable) == ("mine/w:0", (2, 3), False)
+    assert (second.name, second.shape) == ("mine/v:0", (4,))
+    with pytest.raises(TypeError, match="at most 7 positional"):
+        layer.add_weight("w", (2,), None, None, None, True, None, 8)
+
+
+def test_weights_are_variables():
+    layer = layers.Layer()
+    with pytest.raises(TypeError, match="weights are variables, got ndarray"):
+        layer.trainable_weights = [np.zeros(3)]
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_tied_weight_keeps_its_name(era):
+    class Tied(layers.Layer):
+        def __init__(self, embedding, **kwargs):
+            super().__init__(**kwargs)
+            self.embedding = embedding
+
+        def build(self, input_shape):
+            self.kernel = self.embedding.embeddings
+
+        def call(self, inputs):
+            return inputs @ self.kernel.value.T
+
+    with fastembed.era(era):
+        embedding = layers.Embedding(3, 2, name="e", weights=MATRIX)
+        before = embedding.embeddings.name, embedding.embeddings.path
+        Tied(embedding, name="t")(np.ones((1, 2)))
+    assert (embedding.embeddings.name, embedding.embeddings.path) == before
+
+
+def test_positions_of_another_era_are_hinted_at():
+    for call in (
+        lambda: layers.Embedding(1000, 64, "uniform", 10),
+        lambda: layers.Embedding(3, 2, "uniform", "l2", None, None, True, 4),
+    ):
+        with pytest.raises(
+            (TypeError, ValueError), match=r"in the order of Keras 3; fastembed\.era\(\) is for"
+        ):
+            call()
+    with pytest.raises(ValueError) as error:
+        layers.Embedding(0, 64)
+    assert "order" not in str(error.value)
+
+
+@pytest.mark.parametrize("era", ["keras1", "keras2", "tf.keras"])
+def test_what_an_earlier_keras_cannot_say_is_not_left_out(era):
+    with fastembed.era(era):
+        quantized, lora = layers.Embedding(3, 2, weights=MATRIX), layers.Embedding(3, 2, weights=MATRIX)
+    quantized.quantize("int8")
+    lora.enable_lora(1)
+    for layer in (quantized, lora):
+        with pytest.raises(ValueError, match='only be written in the era "keras3"'):
+            layer.get_config()
+
+
+def test_an_era_that_is_kept_can_be_used_again():
+    kept = fastembed.era("keras1")
+    with fastembed.era("keras2"):
+        for _ in range(2):
+            with kept, kept as inner:
+                assert eras.current() is inner
+                assert inner.name == "keras1"
+            assert eras.current().name == "keras2"
+    assert eras.current().name == "keras1"
+    with kept:
+        pass
+    eras._current.set(eras._by_name("keras3"))
+
+
 # --- What else is given, and held -----------------------------------------------------------------
 
 

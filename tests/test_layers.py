@@ -118,7 +118,7 @@ def test_a_variable_is_tracked_only_where_it_could_be_set_and_as_long():
     with fastembed.era("tf.keras"):  # a layer of Keras 3 gets no more variables once it is built
         layer = layers.Embedding(2, 2, weights=np.zeros((2, 2)))
     with pytest.raises(AttributeError):
-        layer.embeddings = Variable([1.0])
+        layer.table = Variable([1.0])
     assert len(layer.weights) == 1
     layer.extra = Variable([1.0])
     assert len(layer.weights) == 2
@@ -858,3 +858,13 @@ def test_one_hot():
     assert ops.one_hot([1], 0).shape == (1, 0)
     with pytest.raises(ValueError, match="num_classes cannot be negative"):
         ops.one_hot([1], -1)
+
+
+def test_an_attribute_that_is_set_again():
+    class Holder(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.words = layers.Embedding(2, 2, weights=np.zeros((2, 2)))
+            self.words = layers.Embedding(3, 2, weights=np.zeros((3, 2)))
+
+    assert [v.shape for v in Holder().weights] == [(3, 2)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -402,6 +405,202 @@ def test_a_map_of_policies():
     words, others = (layers.Embedding(3, 2, dtype=policies, name=name) for name in ("words", "others"))
     assert (words([1]).dtype, words.dtype) == (np.float16, "float32")
     assert others([1]).dtype == np.float32
+
+
+# --- Subclasses of Embedding ----------------------------------------------------------------------
+
+
+class OfKeras3(layers.Embedding):
+    def build(self, input_shape=None):
+        self._embeddings = self.add_weight(
+            shape=(self.input_dim, self.output_dim), initializer="ones", name="embeddings"
+        )
+        self.built = True
+
+
+class OfKeras2(layers.Embedding):
+    def build(self, input_shape):
+        self.embeddings = self.add_weight("embeddings", (self.input_dim, self.output_dim), initializer="ones")
+        self.built = True
+
+
+class OfKeras1(layers.Embedding):
+    def build(self, input_shape):
+        self.W = self.add_weight((self.input_dim, self.output_dim), "one", f"{self.name}_W")
+        self.built = True
+
+
+class OwnTable(layers.Embedding):
+    def build(self, input_shape):
+        self.mine = self.add_weight(shape=(self.input_dim, self.output_dim), initializer="ones")
+
+    def call(self, inputs):
+        return fastembed.ops.gather(self.mine, inputs)
+
+
+@pytest.mark.parametrize(
+    ("cls", "era"), [(OfKeras3, "keras3"), (OfKeras2, "tf.keras"), (OfKeras2, "keras2"), (OfKeras1, "keras1")]
+)
+def test_subclasses_that_build_the_table_themselves(cls, era):
+    with fastembed.era(era):
+        layer = cls(4, 3)
+        given = cls(4, 3, weights=np.full((4, 3), 2.0)) if cls is OfKeras3 else None
+    assert (layer(np.array([1, 3])) == 1).all()
+    assert len(layer.weights) == 1
+    layer.set_weights([np.arange(12.0).reshape(4, 3)])
+    assert layer(np.array([3]), training=True).tolist() == [[9, 10, 11]]
+    layer.backward(np.ones((1, 3)))
+    assert layer.embeddings.gradient.indices.tolist() == [3]
+    assert layer._table is not None  # the short way
+    assert given is None or given.built
+
+
+def test_a_subclass_with_a_table_of_its_own():
+    layer = OwnTable(4, 3)
+    assert (layer(np.array([1, 3])) == 1).all()
+    assert [v.shape for v in layer.weights] == [(4, 3)]
+    with pytest.raises(RuntimeError, match="defines no backpropagate"):
+        layer.backward(np.ones((2, 3)))
+
+
+def test_what_is_no_variable_is_no_table():
+    layer = layers.Embedding(4, 3)
+    with pytest.raises(AttributeError, match="a table is a Variable, got ndarray"):
+        layer.embeddings = np.ones((4, 3))
+    assert not layer.built
+    assert (layer([1]) <= 0.05).all()
+
+
+# --- Gradients of what is overridden --------------------------------------------------------------
+
+
+class Reversed(layers.Embedding):
+    def call(self, inputs):
+        return super().call(2 - np.asarray(inputs))
+
+
+class Doubled(layers.Dense):
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
+class Said(Reversed):
+    def backpropagate(self, remembered, upstream):
+        ids, *rest = remembered
+        return super().backpropagate((2 - ids, *rest), upstream)
+
+
+class Counting(layers.Embedding):
+    def call(self, inputs):
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().call(inputs)
+
+    backpropagate = layers.Embedding.backpropagate  # it looks up what its base does
+
+
+@pytest.mark.parametrize("make", [lambda: Reversed(3, 1), lambda: Doubled(1)])
+def test_a_call_of_ones_own_has_a_gradient_of_its_own(make):
+    layer = make()
+    inputs = np.array([[0, 1]])
+    outputs = layer(inputs, training=True)
+    with pytest.raises(RuntimeError, match="cannot be differentiated"):
+        layer.backward(np.ones(outputs.shape))
+    assert all(v.gradient is None for v in layer.weights)
+
+
+def test_one_that_says_its_gradient():
+    layer = Said(3, 1)
+    layer([0], training=True)
+    layer.backward(np.ones((1, 1)))
+    assert layer.embeddings.gradient.indices.tolist() == [2]
+    counting = Counting(3, 1)
+    counting([0], training=True)
+    counting.backward(np.ones((1, 1)))
+    assert counting.calls == 1
+    assert counting.embeddings.gradient.indices.tolist() == [0]
+
+
+def test_lists_reach_layers_of_ones_own_as_arrays():
+    class Look(layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    assert Look()([[1, 2], [3, 4]]).dtype == np.int64
+    assert Look()([1.0]).dtype == np.float32
+    assert Look()(["a"]) == ["a"]
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        Look()([[1], [2, 3]])
+
+
+# --- Threads --------------------------------------------------------------------------------------
+
+
+class Nest(layers.Layer):
+    def __init__(self, depth=3):
+        super().__init__()
+        self.words = layers.Embedding(5, 2)
+        self.deeper = [Nest(depth - 1)] if depth else []
+
+    def build(self, input_shape):
+        self.own = self.add_weight(shape=(2,), initializer="ones")
+        self.more = {"x": fastembed.Variable(np.ones(2))}
+
+    def call(self, inputs):
+        rows = self.words(inputs) * self.own.value
+        return sum((each(inputs) for each in self.deeper), rows)
+
+
+def test_threads_share_new_layers_inside_layers():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(60):
+                layer = Nest()
+                results = list(
+                    pool.map(lambda each: (each([1]), each.get_weights(), each.losses), [layer] * 4)
+                )
+                assert all(np.array_equal(rows, results[0][0]) for rows, _, _ in results)
+                assert len(layer.weights) == 4 * 3
+                assert len(layer._own_weights()) == 2
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_build_that_fails_takes_nothing_away_meanwhile():
+    class Failing(layers.Layer):
+        def build(self, input_shape):
+            self.weight = self.add_weight(shape=(1,))
+            raise ValueError("not yet")
+
+        def call(self, inputs):
+            return inputs
+
+    layer, stop, seen = Failing(name="here"), threading.Event(), []
+
+    def read():
+        while not stop.is_set():
+            try:
+                assert (layer.name, layer.dtype, layer.built) == ("here", "float32", False)
+            except Exception as error:
+                seen.append(error)
+                return
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for _ in range(2000):
+            with pytest.raises(ValueError, match="not yet"):
+                layer(np.ones(1))
+    finally:
+        stop.set()
+        reader.join()
+        sys.setswitchinterval(interval)
+    assert seen == []
+    assert layer.weights == []
+    assert not hasattr(layer, "weight")
 
 
 def test_a_config_of_another_class_is_refused():

@@ -1,8 +1,8 @@
 """One program, run by two libraries: fastembed and a Keras.
 
 A program is a function of a library that returns what a user would see of it, or lines of Python in which the
-library's names stand for themselves (`seen_by`). Keras runs in another process where a test needs another backend
-than this process has.
+library's names stand for themselves (`steps`). Keras runs in another process where a test needs another
+backend than this process has.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _compiled(line: str):
 
 
 def names_for(library) -> dict[str, Any]:
-    """What the lines of a program may name; ``as_keras`` are arguments that make an Embedding take ids as Keras does."""
+    """What the lines of a program may name; ``as_keras`` makes an Embedding take ids as Keras does."""
     return {
         **{name: getattr(library, name) for name in _NAMES if hasattr(library, name)},
         **subclasses(library),
@@ -116,7 +116,16 @@ def names_for(library) -> dict[str, Any]:
     }
 
 
-_NAMES = ("Variable", "backend", "constraints", "dtype_policies", "initializers", "layers", "regularizers")
+_NAMES = (
+    "Variable",
+    "backend",
+    "constraints",
+    "dtype_policies",
+    "initializers",
+    "layers",
+    "quantizers",
+    "regularizers",
+)
 
 
 def begin(library) -> None:
@@ -137,11 +146,6 @@ def steps(library, lines) -> Iterator[Any]:
             yield Raised(type(error).__name__, str(error))
             if number == 0:
                 return
-
-
-def seen_by(library, text: str) -> list[Any]:
-    """What the lines of a program show, as values that any process can compare."""
-    return list(steps(library, text.strip().splitlines()))
 
 
 class Shown(NamedTuple):
@@ -172,6 +176,8 @@ def shown(value: Any) -> Any:
         return tuple(value.as_list())
     if hasattr(value, "weights") and hasattr(value, "built"):
         return Shown("layer", (type(value).__name__, value.name, value.built, value.trainable))
+    if hasattr(value, "numpy"):
+        return np.array(value.numpy())
     if hasattr(value, "__array__"):
         return np.array(value)
     if hasattr(value, "get_config"):

@@ -59,6 +59,9 @@ class Dense(Layer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
+        for entry in ("lora_rank", "lora_alpha", "quantization_config"):  # in Keras 3's configs
+            if kwargs.get(entry) is None:
+                kwargs.pop(entry, None)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         if activation == "linear":
             activation = None
@@ -146,6 +149,7 @@ class Dense(Layer):
             "bias_initializer": self.bias_initializer,
             "kernel_regularizer": self.kernel_regularizer,
             "bias_regularizer": self.bias_regularizer,
+            "activity_regularizer": self.activity_regularizer,
             "kernel_constraint": self.kernel_constraint,
             "bias_constraint": self.bias_constraint,
             "quantization_config": None,

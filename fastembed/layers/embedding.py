@@ -9,7 +9,7 @@ import numpy as np
 
 from fastembed import constraints, dtype_policies, eras, initializers, ops, quantizers, regularizers
 from fastembed._rows import OutOfRange, Table
-from fastembed.layers.layer import Layer, Shape, positive_integer
+from fastembed.layers.layer import Layer, Shape, learning_phase, positive_integer
 from fastembed.layers.row_dropout import RowDropout
 from fastembed.layers.storage import Lora, Plain, Recipe, Storage
 from fastembed.variable import Variable, swap
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from fastembed.dtype_policies import DTypePolicy
     from fastembed.quantizers import QuantizationConfig
+
+
+_NO_IDS = np.empty(0, np.int64)
 
 
 class Embedding(Layer):
@@ -119,7 +122,7 @@ class Embedding(Layer):
         super().__init__(**kwargs)
         if self.input_dtype_said is None:
             self.input_dtype_said = "int32"  # in Keras 1's configs
-        self.input_length = input_length
+        self.input_length = _plain_length(input_length)
         self.input_dim = positive_integer("input_dim", input_dim)
         self.output_dim = positive_integer("output_dim", output_dim)
         self.embeddings_initializer = self._era.initializer(embeddings_initializer)
@@ -137,11 +140,12 @@ class Embedding(Layer):
         self._row_dropout = RowDropout(self.dropout) if self.dropout else None
         unsaid = "zeros" if use_one_hot_matmul else "raise"
         self.out_of_range = unsaid if out_of_range is None else out_of_range
-        ops.as_ids((), float_ids)  # which knows the ways to read floats
+        ops.as_ids(_NO_IDS, float_ids)  # which knows the ways to read floats
         self.float_ids = float_ids
         if weights is not None:
             self.__dict__["_given"] = self._given_table(weights)
             self.build(None)
+            self.__dict__["_build_shapes"] = {}  # it was built for no shape
 
     def _given_table(self, weights: ArrayLike | list[ArrayLike]) -> NDArray[Any]:
         """The matrix that ``weights`` means in any era: itself, or the one element of a list."""
@@ -226,6 +230,16 @@ class Embedding(Layer):
         """
         return self._stored.embeddings(self.compute_dtype)
 
+    @embeddings.setter
+    def embeddings(self, variable: Variable) -> None:
+        """How subclasses written for Keras 2 and tf.keras name the table in ``build``."""
+        if not isinstance(variable, Variable):
+            raise AttributeError(
+                f"a table is a Variable, got {type(variable).__name__}: a layer's values are set by "
+                "set_weights([table]) or embeddings.assign(table)"
+            )
+        self._store(Plain(variable))
+
     @property
     def table(self) -> Any:
         """The table as it is looked up."""
@@ -236,13 +250,20 @@ class Embedding(Layer):
         """How the table is stored."""
         storage: Storage | None = self.__dict__.get("_storage")
         if storage is None:
-            raise AttributeError("You must build the layer before accessing `embeddings`.")
+            variable = self.__dict__.get("_embeddings")  # of a subclass that builds as Keras's do
+            if not isinstance(variable, Variable):
+                raise AttributeError("You must build the layer before accessing `embeddings`.")
+            storage = self.__dict__["_storage"] = Plain(variable)
         return storage
 
     @property
     def W(self) -> Any:
         """`embeddings`, in Keras 1."""
         return self.embeddings
+
+    @W.setter
+    def W(self, variable: Variable) -> None:
+        self.embeddings = variable
 
     @property
     def out_of_range(self) -> str | int:
@@ -271,7 +292,7 @@ class Embedding(Layer):
         rows = self.table.gather(ids, None, policy)
         if rows.dtype.name != self.compute_dtype:
             rows = rows.astype(self.compute_dtype)
-        if self._row_dropout is not None and self._is_training():
+        if self._row_dropout is not None and learning_phase():
             scale = self._row_dropout.draw(policy.rows_for(ids, self.input_dim))
             rows *= scale[..., np.newaxis].astype(rows.dtype)
         return rows
@@ -282,9 +303,11 @@ class Embedding(Layer):
     def _table_that_answers(self, caller: type[Embedding]) -> Table | None:
         """The table, if it alone gives what the ``call`` of this class does, and nobody wants to see that."""
         plain = type(self).call is caller.call and "call" not in self.__dict__
+        if not plain or self.activity_regularizer is not None or self._row_dropout is not None:
+            return None
         table = self.table
-        alone = plain and isinstance(table, Table) and table.row_dtype.name == self.compute_dtype
-        return table if alone and self.activity_regularizer is None and self._row_dropout is None else None
+        alone = isinstance(table, Table) and table.row_dtype.name == self.compute_dtype
+        return table if alone else None
 
     def _remembers_inputs(self) -> bool:
         return type(self).remember is Embedding.remember and "remember" not in self.__dict__
@@ -446,11 +469,8 @@ class Embedding(Layer):
         """
         config = quantizers.resolved(mode, config)
         self._check_for_quantization(config.mode)
-        if type_check and "_requantize" not in vars(type(self)):
-            raise NotImplementedError(
-                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own "
-                "methods can do with codes instead of a table of floats, pass type_check=False"
-            )
+        if type_check:
+            self._check_methods()
         policy = dtype_policies.get(_quantized_name(config, self.dtype_policy.name))
         self._requantize(config, policy)
         self.dtype_policy = policy
@@ -467,6 +487,15 @@ class Embedding(Layer):
                 f"Received: mode={mode}"
             )
 
+    def _check_methods(self) -> None:
+        """Refuse a subclass, whose methods may not know of codes."""
+        if "_requantize" not in vars(type(self)):
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} does not have a `quantize` method implemented. If its own "
+                "methods can do with codes instead of a table of floats, call "
+                "`quantize(..., type_check=False)`"
+            )
+
     def _requantize(self, config: QuantizationConfig, policy: DTypePolicy) -> None:
         """Store the table quantised; the layer is about to have ``policy``."""
         self._store(self._stored.quantized(Recipe.of(config, policy), policy.variable_dtype))
@@ -481,6 +510,7 @@ class Embedding(Layer):
                 f"the table of layer {self.name!r} is stored as {storage.mode}, which cannot be undone: its "
                 f"dtype policy cannot become {policy.name!r}"
             )
+        self._check_methods()
         in_blocks = policy.block_size is not None
         self._requantize(
             quantizers.Int4QuantizationConfig(block_size=policy.block_size)
@@ -547,6 +577,13 @@ class Embedding(Layer):
         if self.lora_rank:
             entries.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)
         return {**super().get_config(), **self._era.entries("Embedding", entries)}
+
+
+def _plain_length(length: Any) -> Any:
+    """An ``input_length`` as JSON can hold it."""
+    if isinstance(length, (list, tuple)):
+        return type(length)(map(_plain_length, length))
+    return length.item() if isinstance(length, np.generic) else length
 
 
 def _checked_alpha(alpha: Any) -> float:

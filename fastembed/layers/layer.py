@@ -86,6 +86,18 @@ def recording() -> Iterator[None]:
         yield
 
 
+def learning_phase() -> int:
+    """1 inside a layer's call that trains, or inside `fastembed.recording`; otherwise 0.
+
+    >>> learning_phase()
+    0
+    >>> with recording():
+    ...     learning_phase()
+    1
+    """
+    return int(bool(_context.get(_OUTSIDE).training))
+
+
 # Layers are built one at a time: two threads that call a new layer must not both make its weights.
 _build_lock = Lock()
 
@@ -94,7 +106,6 @@ _build_lock = Lock()
 
 # Arguments of some Keras that say nothing a layer here needs: shapes are found at the first call.
 _WITHOUT_MEANING = ("dynamic", "implementation", "input_length")
-_ONLY_NONE = ("lora_rank", "lora_alpha", "quantization_config")  # what Keras writes where there is none
 
 
 class Layer(State):
@@ -209,8 +220,7 @@ class Layer(State):
         **kwargs: Any,
     ) -> None:
         era = eras.current()
-        meaningless = {*_WITHOUT_MEANING, *(key for key in _ONLY_NONE if kwargs.get(key) is None)}
-        unknown = {key: value for key, value in kwargs.items() if key not in meaningless}
+        unknown = {key: value for key, value in kwargs.items() if key not in _WITHOUT_MEANING}
         if unknown:
             raise era.unknown_arguments(type(self).__name__, unknown)
         self.__dict__.setdefault("_holders", {})
@@ -472,10 +482,6 @@ class Layer(State):
         """
         return self._era.losses(self)
 
-    def _is_training(self) -> bool:
-        """Whether the call that is running was asked to train."""
-        return bool(_context.get(_OUTSIDE).training)
-
     def _forget_losses(self) -> None:
         for layer in self._with_layers_inside() if self._holders else [self]:
             layer._losses.clear()  # type: ignore[attr-defined]
@@ -660,8 +666,10 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
                 self.__dict__.update(_initial_weights=None, _build_shapes=shapes)
                 self._lock_state()
             except BaseException:
-                self.__dict__.clear()
+                # In this order: other threads may be looking at what was there all the time.
                 self.__dict__.update(before)
+                for name in self.__dict__.keys() - before.keys():
+                    del self.__dict__[name]
                 self._trainable_weights[:], self._non_trainable_weights[:] = weights
                 self._look_into_attributes()
                 raise

@@ -14,11 +14,16 @@ import numpy as np
 from fastembed import constraints, eras, regularizers
 from fastembed._rows import TableCall
 from fastembed.dtypes import is_float, standardize_dtype
+from fastembed.locks import Lock
 from fastembed.random import SeedGenerator
 from fastembed.variable import Variable, swap
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+
+_tracking = Lock()
+_HOLD_NOTHING = frozenset({type(None), bool, int, float, str})
 
 
 class State(TableCall):
@@ -118,7 +123,11 @@ class State(TableCall):
         raise NotImplementedError
 
     def _track(self, variable: Variable, trainable: bool = True, made_here: bool = True) -> None:
-        if not any(variable is known for known in self._own_weights()):
+        if self._holds_all(variable):
+            return
+        with _tracking:  # of several threads that find it one counts it
+            if self._holds_all(variable):
+                return
             if made_here and "/" not in variable.path:  # where it is not another layer's
                 path = self._path()
                 variable.path = f"{path}/{variable.name}"
@@ -134,6 +143,10 @@ class State(TableCall):
             )
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if type(value) in _HOLD_NOTHING:  # most do
+            super().__setattr__(name, value)
+            self._reconsider()
+            return
         if isinstance(value, (Variable, State)) and "_layers" not in self.__dict__:
             raise not_initialised(self)
         may_hold = isinstance(value, (Variable, State, SeedGenerator, list, tuple, set, frozenset, dict))
@@ -162,7 +175,7 @@ class State(TableCall):
     def _look_into_attributes(self) -> None:
         """Find the layers in attributes, also in lists, tuples, sets and dicts, and track the variables."""
         layers: dict[int, State] = {}
-        for name in self._holders:
+        for name in list(self._holders):  # which the thread that builds may add to
             for held in _held_by(self.__dict__.get(name), Variable, State):
                 if isinstance(held, State):
                     layers[id(held)] = held
@@ -206,7 +219,9 @@ class State(TableCall):
         return eras.once([*self.weights, *self._seeds()])
 
     def _seeds(self) -> list[Variable]:
-        held = (each.__dict__.get(name) for each in self._with_layers_inside() for name in each._holders)
+        held = (
+            each.__dict__.get(name) for each in self._with_layers_inside() for name in list(each._holders)
+        )
         return [generator.state for value in held for generator in _held_by(value, SeedGenerator)]
 
     @property
@@ -352,7 +367,7 @@ def _held_by(value: Any, *kinds: type) -> Iterator[Any]:
     if isinstance(value, kinds):
         yield value
     elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
+        for item in list(value):
             yield from _held_by(item, *kinds)
     elif isinstance(value, dict):
         yield from _held_by(list(value.values()), *kinds)

@@ -1,7 +1,7 @@
 """Random programs, run by fastembed and a Keras: what they show must be the same, line by line.
 
-Both libraries are in one process, so a program takes a millisecond or two. What differs without being on the list
-in `known` is made as short as it goes and told.
+Both libraries are in one process, so a program takes a millisecond or two. What differs without being on the
+list in `known` is made as short as it goes and told.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ import fastembed
 from parity.known import KNOWN, Line
 from parity.programs import program, without_chance
 
-BACKENDS = ("numpy", "jax", "tensorflow", "tf_keras")
+# The backends of Keras 3, and tf_keras; what must be installed for each.
+NEEDED = {
+    "numpy": ("keras",),
+    "jax": ("keras", "jax"),
+    "tensorflow": ("keras", "tensorflow"),
+    "tf_keras": ("tf_keras", "tensorflow"),
+}
+BACKENDS = tuple(NEEDED)
 CHUNK = 50
 
 
@@ -45,7 +52,8 @@ class Found(NamedTuple):
 
     def __str__(self) -> str:
         text = "\n".join(f"    {line}" for line in self.lines)
-        return f'    program = """\n{text}\n    """\n    ours:   {_short(self.ours)}\n    theirs: {_short(self.theirs)}'
+        answers = f"    ours:   {_short(self.ours)}\n    theirs: {_short(self.theirs)}"
+        return f'    program = """\n{text}\n    """\n{answers}'
 
 
 def _without_arguments(line: str) -> str:
@@ -77,7 +85,7 @@ class Report(NamedTuple):
 
 
 def compare(backend: str, lines: list[str] | tuple[str, ...]) -> tuple[Found | None, Counter[str], int]:
-    """Run one program with both: the first thing that differs, what was known to, and how many lines were equal."""
+    """Run one program with both: what differs first, what was known to, and how many lines were compared."""
     known: Counter[str] = Counter()
     before: tuple[Line, ...] = ()
     for text, (ours, theirs) in zip(lines, _both(backend, lines)):
@@ -85,9 +93,7 @@ def compare(backend: str, lines: list[str] | tuple[str, ...]) -> tuple[Found | N
         before = (*before, line)
         if same(ours, theirs):
             continue
-        entry = next(
-            (each for each in KNOWN if backend in (each.backends or BACKENDS) and each.here(line)), None
-        )
+        entry = next((each for each in KNOWN if backend in each.backends and each.here(line)), None)
         if entry is None:
             return Found(tuple(lines[: len(before)]), ours, theirs), known, len(before)
         known[entry.name] += 1
@@ -97,7 +103,7 @@ def compare(backend: str, lines: list[str] | tuple[str, ...]) -> tuple[Found | N
 
 
 def _both(backend: str, lines: Any) -> list[tuple[Any, Any]]:
-    """What both show for each line. One library after the other: both count names and draw seeds from the start."""
+    """What both show for each line. One after the other: each counts names and draws seeds from the start."""
     with warnings.catch_warnings(), _era_of(backend):
         warnings.simplefilter("ignore")
         return list(zip(list(steps(fastembed, lines)), list(steps(library_of(backend), lines))))
@@ -153,12 +159,14 @@ def _with_less_in_call(line: str, k: int) -> Iterator[str]:
 def library_of(backend: str) -> Any:
     """The Keras that ``backend`` names, in this process."""
     os.environ.update(
-        TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu"
+        TF_CPP_MIN_LOG_LEVEL="3",
+        TF_ENABLE_ONEDNN_OPTS="0",
+        CUDA_VISIBLE_DEVICES="",
+        JAX_DISABLE_JIT="1",
+        JAX_PLATFORMS="cpu",
     )
     os.environ["KERAS_BACKEND"] = "tensorflow" if backend == "tf_keras" else backend
-    library = importlib.import_module("tf_keras" if backend == "tf_keras" else "keras")
-    gc.freeze()  # clear_session collects garbage: 60 ms with all that an import leaves, 1 ms without
-    return library
+    return importlib.import_module("tf_keras" if backend == "tf_keras" else "keras")
 
 
 def _era_of(backend: str) -> Any:
@@ -175,6 +183,9 @@ def _chunk(backend: str, seed: int, numbers: range) -> Report:
     known: Counter[str] = Counter()
     compared = 0
     for number in numbers:
+        if number in numbers[:2]:
+            # clear_session collects garbage: 60 ms with all that imports leave, 1 ms without. Some come late.
+            gc.freeze()
         found, met, lines = compare(backend, case(backend, seed, number))
         known += met
         compared += lines

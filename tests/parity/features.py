@@ -16,9 +16,9 @@ AGREES, DIFFERS, MISSING, FAILS, ELSEWHERE = (
 class Feature(NamedTuple):
     """One row: what each Keras has, what is here, and what shows it.
 
-    ``tests`` are pytest's node ids below tests/, whole or as far as a function, without the file's ``test_`` and
-    ``.py``: ``"eras::test_row_dropout"``. ``differs`` are the beginnings of rows of docs/differences.md.
-    ``elsewhere`` names what a row that is no matter of layers belongs to.
+    ``tests`` are pytest's node ids below tests/, of a file or of a function in it, without the file's
+    ``test_`` and ``.py``: ``"eras::test_row_dropout"``. ``differs`` are the beginnings of rows of
+    docs/differences.md. ``elsewhere`` names what a row that is no matter of layers belongs to.
     """
 
     name: str

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from parity.features import DIFFERS, ELSEWHERE, FAILS, MISSING, SUBJECTS, Feature, node
 
@@ -18,12 +20,12 @@ PAGE = ROOT / "docs" / "compatibility.md"
 _ABOUT = """\
 # What each Keras has, and what is here
 
-Written by `make parity`, which runs the tests of each row and random programs against real Keras 3 (on NumPy, JAX and
-TensorFlow) and tf_keras. *Differs on purpose* names rows of [differences](differences.md). The era in which a layer is
-made decides where the Kerases differ among themselves: `fastembed.era`.
+Written by `make parity`, which runs the tests of each row and random programs against real Keras 3 (on NumPy,
+JAX and TensorFlow) and tf_keras. *Differs on purpose* names rows of [differences](differences.md). Where the
+Kerases differ among themselves, the era in which a layer is made decides: `fastembed.era`.
 """
 
-_HEAD = "| Feature | Keras 1 | Keras 2 | tf.keras | Keras 3 | Here | | Shown by |\n|---|---|---|---|---|---|---|---|"
+_HEAD = "| Feature | Keras 1 | Keras 2 | tf.keras | Keras 3 | Here | | Shown by |\n" + "|---" * 8 + "|"
 
 
 # --- The tests of a row ---------------------------------------------------------------------------
@@ -45,31 +47,17 @@ def exists(test: str) -> bool:
 
 def run_tests() -> dict[str, str]:
     """Run all tests of all rows; what came of each, by its node id."""
-    seen = _Seen()
-    tests = {
-        test
-        for features in SUBJECTS.values()
-        for feature in features
-        for test in feature.tests
-        if exists(test)
-    }
-    nodes = sorted(map(node, tests))
-    whole = {each for each in nodes if "::" not in each}
-    nodes = [each for each in nodes if each in whole or each.partition("::")[0] not in whole]
-    pytest.main([f"-c{ROOT / 'pyproject.toml'}", f"--rootdir={ROOT}", "-q", "-r=", "-p=no:cacheprovider",
-                 *(str(ROOT / each) for each in nodes)], plugins=[seen])  # fmt: skip
-    return seen.outcomes
-
-
-class _Seen:
-    """Notes what comes of each test."""
-
-    def __init__(self) -> None:
-        self.outcomes: dict[str, str] = {}
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.when == "call" or report.outcome != "passed":
-            self.outcomes[report.nodeid] = report.outcome
+    tests = {test for features in SUBJECTS.values() for feature in features for test in feature.tests}
+    nodes = sorted(map(node, filter(exists, tests)))
+    files = {each for each in nodes if "::" not in each}
+    nodes = [each for each in nodes if each in files or each.partition("::")[0] not in files]
+    command = ["pytest", f"-c{ROOT / 'pyproject.toml'}", "-q", "-pno:cacheprovider", "-pparity.outcomes"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "outcomes.json")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "PARITY_OUTCOMES": str(path)}
+        subprocess.run([sys.executable, "-m", *command, *nodes], cwd=ROOT, env=environment, check=False)
+        found: dict[str, str] = json.loads(path.read_text())
+        return found
 
 
 # --- The table ------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Random programs: lines of Python that a layer's user might write, well or badly.
 
-`program` draws one with a `random.Random`, the same one for the same state; hypothesis's `randoms()` are such, too.
-The lines speak to the public API alone, so that a failing program can be read, run and pasted anywhere.
+`program` draws one with a `random.Random`, the same one for the same state. The lines speak to the public API
+alone, so that a failing program can be read, run and pasted anywhere.
 """
 
 from __future__ import annotations
@@ -13,32 +13,70 @@ from typing import Any
 
 DTYPES = ["float16", "float32", "float64", "bfloat16"]
 POLICIES = ["mixed_float16", "mixed_bfloat16"]
-UNKNOWN = "'unknown'"
+QUANTISED = ["int8_from_float32", "int4_from_float32", "int4/2_from_float32", "int8_from_mixed_bfloat16"]
 
-INITIALIZERS = """
-'uniform' 'ones' 'zeros' 'normal' 'glorot_uniform' 'he_normal' 'orthogonal' 'RandomUniform' 'lecun_uniform'
-initializers.Constant(2) initializers.RandomUniform(-1,1,seed=3) initializers.RandomNormal(0,0.5,seed=1)
-initializers.TruncatedNormal(seed=5) initializers.VarianceScaling(2.0,'fan_avg','uniform',seed=7)
-initializers.GlorotNormal(seed=2) initializers.HeUniform(seed=2) initializers.Orthogonal(seed=4)
-initializers.Zeros() {'class_name':'RandomUniform','config':{'minval':-1,'maxval':0,'seed':4}}
-""".split()
-REGULARIZERS = """
-None 'l1' 'l2' 'L2' regularizers.L1(0.5) regularizers.L2(0.25) regularizers.L1L2(0.1,0.2)
-regularizers.OrthogonalRegularizer(0.1) {'class_name':'L2','config':{'l2':0.5}}
-""".split()
-CONSTRAINTS = """
-None 'non_neg' 'max_norm' 'unit_norm' 'min_max_norm' constraints.MaxNorm(1.5,axis=1) constraints.NonNeg()
-constraints.UnitNorm(axis=1) constraints.MinMaxNorm(0.5,1.0,rate=0.5)
-""".split()
-BAD_DIMENSIONS = "0 -3 2.0 '4' None True np.array([3]) np.int64(4) 1.5".split()
-BAD_OPTIONS = """
-colour=1 name='a/b' name=3 trainable=1 dtype='float99' embeddings_initializer='unknown'
-embeddings_regularizer='unknown' embeddings_constraint='unknown' activity_regularizer='unknown' trainable=None
-""".split()
+INITIALIZERS = [
+    "'uniform'",
+    "'ones'",
+    "'zeros'",
+    "'normal'",
+    "'glorot_uniform'",
+    "'he_normal'",
+    "'orthogonal'",
+    "'RandomUniform'",
+    "'lecun_uniform'",
+    "initializers.Constant(2)",
+    "initializers.RandomUniform(-1,1,seed=3)",
+    "initializers.RandomNormal(0,0.5,seed=1)",
+    "initializers.TruncatedNormal(seed=5)",
+    "initializers.VarianceScaling(2.0,'fan_avg','uniform',seed=7)",
+    "initializers.GlorotNormal(seed=2)",
+    "initializers.HeUniform(seed=2)",
+    "initializers.Orthogonal(seed=4)",
+    "initializers.Zeros()",
+    "{'class_name':'RandomUniform','config':{'minval':-1,'maxval':0,'seed':4}}",
+]
+REGULARIZERS = [
+    "None",
+    "'l1'",
+    "'l2'",
+    "'L2'",
+    "regularizers.L1(0.5)",
+    "regularizers.L2(0.25)",
+    "regularizers.L1L2(0.1,0.2)",
+    "regularizers.OrthogonalRegularizer(0.1)",
+    "{'class_name':'L2','config':{'l2':0.5}}",
+]
+CONSTRAINTS = [
+    "None",
+    "'non_neg'",
+    "'max_norm'",
+    "'unit_norm'",
+    "'min_max_norm'",
+    "constraints.MaxNorm(1.5,axis=1)",
+    "constraints.NonNeg()",
+    "constraints.UnitNorm(axis=1)",
+    "constraints.MinMaxNorm(0.5,1.0,rate=0.5)",
+]
+BAD_DIMENSIONS = ["0", "-3", "2.0", "'4'", "None", "True", "np.array([3])", "np.int64(4)", "1.5"]
+BAD_OPTIONS = [
+    "colour=1",
+    "name='a/b'",
+    "name=3",
+    "trainable=1",
+    "dtype='float99'",
+    "embeddings_initializer='unknown'",
+    "embeddings_regularizer='unknown'",
+    "embeddings_constraint='unknown'",
+    "activity_regularizer='unknown'",
+    "trainable=None",
+]
 
 # By position in Keras 3's order after the dimensions. (Beyond weights: lora_rank, lora_alpha.)
 ORDER = {
-    "keras3": ("embeddings_initializer", "embeddings_regularizer", "embeddings_constraint", "mask_zero", "weights"),
+    "keras3": (
+        "embeddings_initializer", "embeddings_regularizer", "embeddings_constraint", "mask_zero", "weights",
+    ),
     "tf.keras": (
         "embeddings_initializer", "embeddings_regularizer", "activity_regularizer", "embeddings_constraint",
         "mask_zero", "input_length",
@@ -49,10 +87,12 @@ ORDER = {
 def program(r: Random, backend: str = "numpy") -> list[str]:
     """The lines of a program, the first of which makes ``layer``, for the Keras that has this backend."""
     era = "tf.keras" if backend == "tf_keras" else "keras3"
-    kinds = {_embedding: 14, _nested: 3, _bare: 2, _dense: 2, _small: 2}
+    kinds = {_embedding: 14, _reversible: 2, _nested: 3, _bare: 2, _dense: 2, _small: 2}
     if era == "tf.keras":
         kinds = {_embedding: 14, _nested: 2, _dense: 1}
     lines = r.choices(list(kinds), list(kinds.values()))[0](r, era)
+    if any("lora" in line for line in lines):  # the table is then an array that has been computed
+        lines = [line for line in lines if "embeddings.trainable" not in line]
     if era == "tf.keras":
         lines = [line for line in lines if not _NOT_IN_TF_KERAS.search(line)]
     return lines if backend == "numpy" else [without_chance(line) for line in lines]
@@ -60,9 +100,9 @@ def program(r: Random, backend: str = "numpy") -> list[str]:
 
 # What tf.keras has not, or spells otherwise.
 _NOT_IN_TF_KERAS = re.compile(
-    r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype|add_weight|Variable\("
-    r"|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking =|activity_regularizer =|embeddings = "
-    r"|(embeddings|own|steady)\.|numpy\(\)|mask=|colour|trainable = 1"
+    r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype"
+    r"|add_weight|Variable\(|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking ="
+    r"|activity_regularizer =|embeddings = |(embeddings|own|steady)\.|numpy\(\)|mask=|colour|trainable = 1"
 )
 
 
@@ -74,6 +114,7 @@ _DRAWN = re.compile(
     r"|\{'class_name':'RandomUniform'[^}]*\}\}"
 )
 _FILLED = {"Embedding": ("embeddings_initializer", 2), "Costly": ("embeddings_initializer", 2),
+           "ReversibleEmbedding": ("embeddings_initializer", 3),
            "Dense": ("kernel_initializer", 3), "add_weight": ("initializer", 1)}  # fmt: skip
 
 
@@ -181,7 +222,11 @@ def _option(r: Random, name: str, rows: int, columns: int, era: str) -> str:
         "activity_regularizer": lambda: r.choice(REGULARIZERS[:-2]),
         "mask_zero": lambda: r.choice(["True", "False"]),
         "weights": lambda: _weights(r, rows, columns, era),
-        "dtype": lambda: repr(r.choice([*DTYPES, *POLICIES, "float32"])),
+        "dtype": lambda: repr(
+            r.choice(
+                [*DTYPES, *POLICIES, "float32", *(QUANTISED if era == "keras3" and r.random() < 0.3 else ())]
+            )
+        ),
         "trainable": lambda: r.choice(["True", "False", "False"]),
         "name": lambda: repr(r.choice(["x", "words", "embedding", "embedding_1"])),
         "input_length": lambda: r.choice(["None", "3", "2"]),
@@ -196,7 +241,8 @@ def _embedding(r: Random, era: str) -> list[str]:
         dims[r.randrange(2)] = r.choice(BAD_DIMENSIONS)
     chances = {
         "embeddings_initializer": 0.6, "embeddings_regularizer": 0.3, "embeddings_constraint": 0.2,
-        "activity_regularizer": 0.15, "mask_zero": 0.3, "weights": 0.35, "dtype": 0.4, "trainable": 0.2, "name": 0.5,
+        "activity_regularizer": 0.15, "mask_zero": 0.3, "weights": 0.35, "dtype": 0.4, "trainable": 0.2,
+        "name": 0.5,
         "input_length": 0.05, "input_shape": 0.03,
     }  # fmt: skip
     asked = {
@@ -206,6 +252,10 @@ def _embedding(r: Random, era: str) -> list[str]:
     if arguments is dims and r.random() < 0.3:  # some by position
         for name in ORDER[era][: r.randint(1, len(ORDER[era]))]:
             arguments.append(asked.pop(name, None) or _option(r, name, rows, columns, era))
+    if era == "keras3" and r.random() < 0.05:
+        arguments.append(
+            r.choice(["lora_rank=2", "lora_rank=1, lora_alpha=3", "lora_rank=None", "lora_alpha=2"])
+        )
     if r.random() < 0.04:
         arguments.append(r.choice(BAD_OPTIONS))
     written = {argument.partition("=")[0] for argument in arguments if "=" in argument}
@@ -215,6 +265,31 @@ def _embedding(r: Random, era: str) -> list[str]:
     cls = r.choices(["layers.Embedding", "Costly"], [12, 1])[0]
     lines = [f"layer = {cls}({', '.join(arguments)})"]
     return lines + [_use(r, rows, columns, cls == "Costly") for _ in range(r.randint(1, 9))]
+
+
+def _reversible(r: Random, era: str) -> list[str]:
+    rows, columns = r.randint(1, 5), r.randint(1, 5)
+    options = {
+        "tie_weights": r.choice(["True", "False"]),
+        "embeddings_initializer": r.choice(INITIALIZERS),
+        "embeddings_regularizer": r.choice(REGULARIZERS[:6]),
+        "mask_zero": "True",
+        "reverse_dtype": r.choice(["'float32'", "'float16'", "None"]),
+        "logit_soft_cap": r.choice(["1.5", "2", "None"]),
+        "dtype": repr(r.choice([*DTYPES[:3], *POLICIES, *QUANTISED])),
+        "name": "'r'",
+    }
+    chosen = [f"{key}={value}" for key, value in options.items() if r.random() < 0.3]
+    lines = [f"layer = layers.ReversibleEmbedding({', '.join([str(rows), str(columns), *chosen])})"]
+    for _ in range(r.randint(1, 7)):
+        if r.random() < 0.3:
+            shape = (*_shape(r, (0, 1, 1, 2)), columns)
+            lines.append(
+                f"layer({numbers(r, shape, r.choice(['float32', 'float32', 'float16']))}, reverse=True)"
+            )
+        else:
+            lines.append(_use(r, rows, columns, is_subclass=True))
+    return lines
 
 
 LOOKS = """
@@ -276,6 +351,7 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
         "copy": 0 if is_subclass else 1,
         "variable": 5,
         "add": 5,
+        "storage": 4,
     }
     kind = r.choices(list(many), list(many.values()))[0]
     if kind == "look":
@@ -308,7 +384,7 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
     if kind == "store":
         return r.choice(
             [
-                "(lambda store: layer.save_own_variables(store) or {k: np.array(v) for k, v in store.items()})({})",
+                "(lambda s: layer.save_own_variables(s) or {k: np.array(v) for k, v in s.items()})({})",
                 "(lambda store: layer.save_own_variables(store) or layer.load_own_variables(store))({})",
                 f"layer.load_own_variables({{'0': {numbers(r, (rows, columns))}}})",
                 f"layer.load_own_variables({{'0': {numbers(r, (columns, rows))}}})",
@@ -317,6 +393,8 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
         )
     if kind == "copy":
         return r.choice(["layer = copy.deepcopy(layer)", "layer = pickle.loads(pickle.dumps(layer))"])
+    if kind == "storage":
+        return _stored_otherwise(r, columns)
     if kind == "variable":
         text = numbers(r, (rows, columns))
         return r.choice(
@@ -345,6 +423,25 @@ def _use(r: Random, rows: int, columns: int, is_subclass: bool = False) -> str:
             "layer.more = 3",
             "layer.more",
             "layer.sub = layers.Embedding(2, 2, name='sub')",
+        ]
+    )
+
+
+def _stored_otherwise(r: Random, columns: int) -> str:
+    block = r.choice([1, 2, 3, columns, 128, -1, None])
+    return r.choice(
+        [
+            "layer.quantize('int8')",
+            "layer.quantize('int4')",
+            f"layer.quantize('int4', config=quantizers.Int4QuantizationConfig(block_size={block}))",
+            "layer.quantize('int8', config=quantizers.Int8QuantizationConfig())",
+            r.choice(["layer.quantize('float8')", "layer.quantize('int3')", "layer.quantize(None)"]),
+            f"layer.enable_lora({r.choice([1, 2, 3, 0])}, b_initializer=initializers.RandomNormal(seed=2))",
+            "layer.enable_lora(2, lora_alpha=3, a_initializer='ones', b_initializer='ones')",
+            "layer.lora_enabled, layer.lora_rank, layer.lora_alpha",
+            "layer.quantization_mode",
+            f"layer.dtype_policy = {r.choice([*QUANTISED, 'float16', 'mixed_float16'])!r}",
+            "[v.name for v in layer.weights]",
         ]
     )
 

@@ -1,0 +1,127 @@
+"""The functions that Keras layers were written in before Keras 3: ``from fastembed import backend as K``.
+
+On arrays and variables, computed at once. Each means what it meant in ``keras.backend`` of tf.keras 2.15;
+where Keras lost information in silence, an error is raised. Python's numbers and lists of them are of int32
+or `floatx`, and where there is an array as well they take its dtype. What is given is never changed; what is
+only reshaped shares its memory, as in NumPy.
+"""
+
+from __future__ import annotations
+
+from fastembed.backend.arithmetic import (
+    abs,
+    all,
+    any,
+    argmax,
+    argmin,
+    batch_dot,
+    clip,
+    dot,
+    elu,
+    equal,
+    exp,
+    greater,
+    greater_equal,
+    hard_sigmoid,
+    l2_normalize,
+    less,
+    less_equal,
+    log,
+    max,
+    maximum,
+    mean,
+    min,
+    minimum,
+    not_equal,
+    pow,
+    prod,
+    relu,
+    round,
+    sigmoid,
+    sign,
+    softmax,
+    softplus,
+    softsign,
+    sqrt,
+    square,
+    std,
+    sum,
+    tanh,
+    var,
+)
+from fastembed.backend.arrays import (
+    batch_flatten,
+    cast,
+    cast_to_floatx,
+    concatenate,
+    constant,
+    dtype,
+    expand_dims,
+    flatten,
+    gather,
+    int_shape,
+    ndim,
+    one_hot,
+    ones_like,
+    permute_dimensions,
+    random_normal,
+    random_uniform,
+    repeat,
+    repeat_elements,
+    reshape,
+    squeeze,
+    stack,
+    stop_gradient,
+    switch,
+    transpose,
+    zeros_like,
+)
+from fastembed.backend.promotion import (
+    is_float_dtype,
+    is_int_dtype,
+    result_type,
+)
+from fastembed.backend.session import (
+    backend,
+    clear_session,
+    get_uid,
+    image_data_format,
+    in_test_phase,
+    in_train_phase,
+    learning_phase,
+    name_scope,
+    reset_uids,
+    set_learning_phase,
+)
+from fastembed.backend.variables import (
+    batch_get_value,
+    batch_set_value,
+    eval,
+    eye,
+    get_value,
+    ones,
+    random_normal_variable,
+    random_uniform_variable,
+    set_value,
+    update,
+    update_add,
+    update_sub,
+    variable,
+    zeros,
+)
+from fastembed.dtypes import epsilon, floatx, set_epsilon, set_floatx, standardize_dtype
+
+__all__ = [
+    "abs", "all", "any", "argmax", "argmin", "backend", "batch_dot", "batch_flatten", "batch_get_value",
+    "batch_set_value", "cast", "cast_to_floatx", "clear_session", "clip", "concatenate", "constant",
+    "dot", "dtype", "elu", "epsilon", "equal", "eval", "exp", "expand_dims", "eye", "flatten", "floatx",
+    "gather", "get_uid", "get_value", "greater", "greater_equal", "hard_sigmoid", "image_data_format",
+    "in_test_phase", "in_train_phase", "int_shape", "is_float_dtype", "is_int_dtype", "l2_normalize",
+    "learning_phase", "less", "less_equal", "log", "max", "maximum", "mean", "min", "minimum",
+    "name_scope", "ndim", "not_equal", "one_hot", "ones", "ones_like", "permute_dimensions", "pow",
+    "prod", "random_normal", "random_normal_variable", "random_uniform", "random_uniform_variable",
+    "relu", "repeat", "repeat_elements", "reset_uids", "reshape", "result_type", "round", "set_epsilon",
+    "set_floatx", "set_learning_phase", "set_value", "sigmoid", "sign", "softmax", "softplus", "softsign",
+    "sqrt", "square", "squeeze", "stack", "standardize_dtype", "std", "stop_gradient", "sum", "switch",
+    "tanh", "transpose", "update", "update_add", "update_sub", "var", "variable", "zeros", "zeros_like",
+]  # fmt: skip
