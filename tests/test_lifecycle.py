@@ -715,3 +715,16 @@ def test_a_config_of_another_class_is_refused():
         layer = layers.Embedding.from_config({"class_name": name, "config": settings})
         assert (layer.input_dim, layer.output_dim) == (3, 2)
     assert type(Mine.from_config({"class_name": "Mine", "config": settings})) is Mine
+
+
+def test_variables_are_what_they_are_under_a_mixed_policy():
+    class Look(Scale):
+        def call(self, inputs):
+            return (
+                inputs.dtype,
+                self.scale.dtype,
+                (inputs * self.scale.value.astype(self.compute_dtype)).dtype,
+            )
+
+    seen = Look(dtype="mixed_float16")(np.ones((2, 3), np.float32))
+    assert seen == (np.float16, "float32", np.float16)
