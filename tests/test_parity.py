@@ -11,7 +11,7 @@ import pytest
 if not importlib.util.find_spec("keras"):
     pytest.skip("real Keras is not installed (it needs NumPy 2)", allow_module_level=True)
 
-from parity import differential, known, page, subjects
+from parity import differential, known, page
 
 
 def test_random_programs():
@@ -52,13 +52,11 @@ def test_every_known_difference_has_an_example(backend):
 
 def test_every_known_difference_is_in_the_docs():
     rows = page.differences()
-    features = [feature for features in page.SUBJECTS.values() for feature in features]
-    named = {entry.row for entry in known.KNOWN} | {row for feature in features for row in feature.differs}
+    named = {entry.row for entry in known.KNOWN} | {row for each in page.FEATURES for row in each.differs}
     assert [name for name in sorted(named) if not any(row.startswith(name) for row in rows)] == []
 
 
 def test_every_row_of_the_table_has_its_tests():
-    assert subjects.__all__
     assert page.wrong() == []
 
 

@@ -1,8 +1,8 @@
 """What old programs call K."""
 
-from parity.features import Feature, subject
+from parity.features import Feature, Subject
 
-subject(
+SUBJECT = Subject(
     "K.*",
     Feature(
         "gather, cast, variable, get_value, set_value, eval, int_shape, ndim, dtype, one_hot, not_equal, dot",

@@ -1,8 +1,8 @@
 """What is written down, and by whom it is read."""
 
-from parity.features import Feature, subject
+from parity.features import Feature, Subject
 
-subject(
+SUBJECT = Subject(
     "Configs",
     Feature(
         "get_config",

@@ -1,8 +1,8 @@
 """Arguments of all eras."""
 
-from parity.features import Feature, subject
+from parity.features import Feature, Subject
 
-subject(
+SUBJECT = Subject(
     "Constructors",
     Feature(
         "positional arguments",

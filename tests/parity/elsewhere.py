@@ -1,8 +1,8 @@
 """Rows of the checklist that are no matter of layers, initializers, regularizers and constraints."""
 
-from parity.features import Feature, subject
+from parity.features import Feature, Subject
 
-subject(
+SUBJECT = Subject(
     "Beyond layers",
     Feature(
         "files: .h5 of Keras 0 to 3, .keras, .weights.h5",

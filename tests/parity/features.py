@@ -41,12 +41,11 @@ class Feature(NamedTuple):
         return DIFFERS if self.differs else AGREES
 
 
-SUBJECTS: dict[str, list[Feature]] = {}  # by title
+class Subject:
+    """A title and its features."""
 
-
-def subject(title: str, *features: Feature) -> None:
-    """Enter the features of a subject."""
-    SUBJECTS[title] = list(features)
+    def __init__(self, title: str, *features: Feature) -> None:
+        self.title, self.features = title, features
 
 
 def node(test: str) -> str:

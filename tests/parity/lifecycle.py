@@ -1,8 +1,8 @@
 """A layer's life: made, built, called, trained, frozen, written down."""
 
-from parity.features import Feature, subject
+from parity.features import Feature, Subject
 
-subject(
+SUBJECT = Subject(
     "The life of a layer",
     Feature(
         "automatic names and their counters",

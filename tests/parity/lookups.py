@@ -1,8 +1,8 @@
 """Ids in, rows out."""
 
-from parity.features import Feature, subject
+from parity.features import Feature, Subject
 
-subject(
+SUBJECT = Subject(
     "Looking up",
     Feature(
         "ids of any rank",

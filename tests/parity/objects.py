@@ -1,8 +1,8 @@
 """Initializers, regularizers, constraints."""
 
-from parity.features import Feature, subject
+from parity.features import Feature, Subject
 
-subject(
+SUBJECT = Subject(
     "Initializers, regularizers, constraints",
     Feature(
         "initializers: every class and alias",

@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from parity.features import DIFFERS, ELSEWHERE, FAILS, MISSING, SUBJECTS, Feature, node
+from parity.features import DIFFERS, ELSEWHERE, FAILS, MISSING, Feature, node
+from parity.subjects import FEATURES, SUBJECTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -47,7 +48,7 @@ def exists(test: str) -> bool:
 
 def run_tests() -> dict[str, str]:
     """Run all tests of all rows; what came of each, by its node id."""
-    tests = {test for features in SUBJECTS.values() for feature in features for test in feature.tests}
+    tests = {test for feature in FEATURES for test in feature.tests}
     nodes = sorted(map(node, filter(exists, tests)))
     files = {each for each in nodes if "::" not in each}
     nodes = [each for each in nodes if each in files or each.partition("::")[0] not in files]
@@ -98,9 +99,9 @@ def row(feature: Feature, said: str) -> str:
 def table(outcomes: Mapping[str, str] | None = None) -> str:
     """All subjects."""
     parts = []
-    for title, features in SUBJECTS.items():
-        rows = "\n".join(row(feature, status(feature, outcomes)) for feature in features)
-        parts.append(f"## {title}\n\n{_HEAD}\n{rows}\n")
+    for subject in SUBJECTS:
+        rows = "\n".join(row(feature, status(feature, outcomes)) for feature in subject.features)
+        parts.append(f"## {subject.title}\n\n{_HEAD}\n{rows}\n")
     return "\n".join(parts)
 
 
@@ -111,9 +112,7 @@ def page() -> str:
 
 def wrong(outcomes: Mapping[str, str] | None = None) -> list[str]:
     """Rows that are missing or fail, each with the reason."""
-    said = (
-        (feature.name, status(feature, outcomes)) for features in SUBJECTS.values() for feature in features
-    )
+    said = ((feature.name, status(feature, outcomes)) for feature in FEATURES)
     return [f"{name}: {text}" for name, text in said if text.startswith((MISSING, FAILS))]
 
 

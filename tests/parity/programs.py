@@ -95,7 +95,11 @@ def program(r: Random, backend: str = "numpy") -> list[str]:
         lines = [line for line in lines if "embeddings.trainable" not in line]
     if era == "tf.keras":
         lines = [line for line in lines if not _NOT_IN_TF_KERAS.search(line)]
-    return lines if backend == "numpy" else [without_chance(line) for line in lines]
+    if backend != "numpy":  # each backend draws its own numbers
+        lines = [
+            without_chance(line) for line in lines if "enable_lora" not in line or "a_initializer" in line
+        ]
+    return lines
 
 
 # What tf.keras has not, or spells otherwise.
@@ -103,6 +107,7 @@ _NOT_IN_TF_KERAS = re.compile(
     r"\.path|autocast|repr\(|\.name = |build\(\)|build\(None\)|add_loss|dtype_policy|variable_dtype"
     r"|add_weight|Variable\(|assign|input_spec|embeddings [+]|own_variables|pickle|copy\.|supports_masking ="
     r"|activity_regularizer =|embeddings = |(embeddings|own|steady)\.|numpy\(\)|mask=|colour|trainable = 1"
+    r"|lora|quantiz"
 )
 
 
@@ -119,10 +124,11 @@ _FILLED = {"Embedding": ("embeddings_initializer", 2), "Costly": ("embeddings_in
 
 
 def without_chance(line: str) -> str:
-    """A line that draws no numbers: each backend draws its own."""
+    """A line that draws no numbers."""
     tree = ast.parse(_DRAWN.sub("'ones'", line))
     for call in ast.walk(tree):
         if isinstance(call, ast.Call):
+            call.keywords = [each for each in call.keywords if each.arg != "lora_rank"]
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
             keyword, position = _FILLED.get(name, ("", 0))
             if keyword and len(call.args) <= position and keyword not in [each.arg for each in call.keywords]:

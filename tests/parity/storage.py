@@ -1,8 +1,8 @@
 """Tables that are stored otherwise, and the way back from vectors to words."""
 
-from parity.features import Feature, subject
+from parity.features import Feature, Subject
 
-subject(
+SUBJECT = Subject(
     "LoRA, int8, int4, ReversibleEmbedding",
     Feature(
         "enable_lora, lora_rank=",
@@ -45,7 +45,7 @@ subject(
             "golden::test_rows_of_what_keras_stored",
             "storage_against_keras::test_a_layer_is_quantised",
         ),
-        ("an int4 block",),
+        ("int4 blocks whose numbers have one sign",),
     ),
     Feature(
         "ReversibleEmbedding: tied, untied, soft cap, reverse_dtype",
