@@ -466,15 +466,6 @@ KNOWN = [
     ),
     # --- Tables that are stored otherwise ---
     Difference(
-        "an error that has two reasons",
-        "an error that has two reasons",
-        "layer = Costly(1, 1, weights=np.ones((1, 1)), dtype='mixed_float16')\nlayer.quantize('int8')",
-        lambda line: (
-            _raised(line.ours, "NotImplementedError", "`quantize`") and isinstance(line.theirs, Raised)
-        ),
-        backends=("numpy", "jax", "tensorflow"),
-    ),
-    Difference(
         "LoRA on an int4 layer",
         "`enable_lora` on an int4 layer",
         "layer = layers.Embedding(1, 1, 'ones')\nlayer.build()\nlayer.quantize('int4')\nlayer.enable_lora(1)",
@@ -554,13 +545,6 @@ KNOWN = [
                 line.theirs, "ValueError", "with a weight list of length 1, but the layer was expecting"
             )
         ),
-        backends=("numpy", "jax", "tensorflow"),
-    ),
-    Difference(
-        "Keras's other ways to quantise",
-        "policies of float8",
-        "layer = layers.Embedding(1, 1, 'ones')\nlayer.quantize('float8')",
-        lambda line: "'float8'" in line.text and isinstance(line.theirs, Raised),
         backends=("numpy", "jax", "tensorflow"),
     ),
     Difference(
