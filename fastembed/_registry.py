@@ -11,8 +11,9 @@ imported, and everything wrong with one is a ValueError.
 
 from __future__ import annotations
 
+import contextlib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar
 
 import numpy as np
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+
+
+class NamedFunction:
+    """A function that holds something and can yet be pickled. In configs it is a function of this name."""
+
+    __name__: str
+
 
 # Where the Keras packages keep their own classes: "keras.initializers" (Keras 3, tf.keras 2.12 and later),
 # "keras.initializers.initializers_v2" (2.11), "tf_keras.…", "tensorflow.python.keras.…".
@@ -143,13 +151,11 @@ class Registry:
             settings = {key: value for key, value in renamed if key is not None}
         if made_by is None:
             raise self._not_understood(config)
-        try:
-            with CustomObjectScope(custom_objects):  # for what its own config names
-                if hasattr(made_by, "from_config"):
-                    return made_by.from_config(settings)
-                return made_by(**settings)
-        except TypeError as error:  # settings that it does not have
-            raise ValueError(f"{config!r:.200} does not describe a {asked.name}: {error}") from error
+        # Settings that it does not have, or of another kind; in the scope is what its own config names.
+        with reading(config, f"a {asked.name}"), CustomObjectScope(custom_objects):
+            if hasattr(made_by, "from_config"):
+                return made_by.from_config(settings)
+            return made_by(**settings)
 
     def _read(self, config: Any) -> _Description:
         if isinstance(config, str):
@@ -164,11 +170,11 @@ class Registry:
         name, settings = config["class_name"], config.get("config") or {}
         if name == "function" and isinstance(settings, str):
             return _Description(settings, settings, {}, from_keras=False, is_function=True)
-        if not (isinstance(name, str) and isinstance(settings, Mapping)):
+        registered_name = config.get("registered_name") or name
+        if not (isinstance(name, str) and isinstance(registered_name, str) and isinstance(settings, Mapping)):
             raise self._not_understood(config)
         # Since tf.keras 2.11 a config says whose class it means: Keras's own are in one of its modules and
         # are registered under no other name; the module of one in the user's own script is written as None.
-        registered_name = str(config.get("registered_name") or name)
         from_keras = registered_name == name and _is_of_keras(config.get("module", "keras"))
         said_to_be_keras_s = from_keras and config.get("registered_name", name) is None
         return _Description(name, None if said_to_be_keras_s else registered_name, settings, from_keras)
@@ -176,11 +182,29 @@ class Registry:
     def _not_understood(self, identifier: Any) -> ValueError:
         known = sorted({made_by.__name__ for made_by in self.names.values()})
         return ValueError(
-            f"Could not interpret {self.kind} identifier: {identifier!r:.200}. Known are {', '.join(known)} "
-            "and their other Keras names. For one of your own pass the object itself, or decorate it with "
-            "register_keras_serializable(), or name it in deserialize(config, custom_objects={name: class or "
-            "function})."
+            f"Could not interpret {self.kind} identifier: {_beginning(identifier)}. Known are "
+            f"{', '.join(known)} and their other Keras names. For one of your own pass the object itself, or "
+            "decorate it with register_keras_serializable(), or name it in deserialize(config, "
+            "custom_objects={name: class or function})."
         )
+
+
+@contextlib.contextmanager
+def reading(config: Any, what: str) -> Iterator[None]:
+    """Whatever a config leads to inside that is a fault of its own is a ValueError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError) as error:
+        why = f"{type(error).__name__}: {error!s:.2000}"
+        raise ValueError(f"{_beginning(config)} does not describe {what}: {why}") from error
+
+
+def _beginning(config: Any) -> str:
+    """Of what a config looks like, for messages."""
+    try:
+        return f"{config!r:.200}"
+    except RecursionError:
+        return f"a {type(config).__name__} of too many levels"
 
 
 _registries: list[Registry] = []
@@ -234,7 +258,7 @@ def serialize_keras_object(obj: Any) -> Any:
         return {"class_name": "__numpy__", "config": settings}
     if isinstance(obj, (np.generic, np.ndarray)):
         return obj.item()
-    if isinstance(obj, types.FunctionType) and obj.__name__ != "<lambda>":
+    if isinstance(obj, (types.FunctionType, NamedFunction)) and obj.__name__ != "<lambda>":
         return {
             "module": "builtins",
             "class_name": "function",
@@ -283,26 +307,26 @@ def deserialize_keras_object(
     ...                               "config": {"start": 0, "stop": 2, "step": None}}])
     [1, slice(0, 2, None)]
     """
+    with reading(config, "a value"):
+        return _deserialized(config, custom_objects)
+
+
+def _deserialized(config: Any, custom_objects: Mapping[str, Any] | None) -> Any:
     if isinstance(config, str):
         own = get_registered_object(config, custom_objects)
         return config if own is None else own
     if isinstance(config, (list, tuple)):
-        return [deserialize_keras_object(item, custom_objects, safe_mode) for item in config]
+        return [_deserialized(item, custom_objects) for item in config]
     if not isinstance(config, Mapping):
         return config
     if "class_name" not in config or "config" not in config:
-        return {
-            key: deserialize_keras_object(value, custom_objects, safe_mode) for key, value in config.items()
-        }
+        return {key: _deserialized(value, custom_objects) for key, value in config.items()}
     name, settings = config["class_name"], config["config"]
     if isinstance(name, str) and name in _PLAIN:
-        try:
-            return _PLAIN[name](settings)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{config!r:.200} does not describe a value: {error!r}") from error
+        return _PLAIN[name](settings)
     if name == "__lambda__":
         raise ValueError(
-            f"the config has a Python lambda, which is code: {config!r:.200}. It is never run here, whatever "
+            f"the config has a Python lambda, which is code: {_beginning(config)}. It is never run, whatever "
             "safe_mode says; make it a function with a name and give that in custom_objects"
         )
     module = config.get("module", "keras")

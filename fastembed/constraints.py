@@ -10,6 +10,8 @@ keeps a vector of zeros from being divided by zero, is `fastembed.backend.epsilo
 
 from __future__ import annotations
 
+import numbers
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +73,8 @@ class NonNeg(Constraint):
 class _OfNorms(Constraint):
     """A constraint on the norms along an axis."""
 
-    axis: int | Sequence[int] | None
+    def __init__(self, axis: int | Sequence[int] | None) -> None:
+        self.axis = axis if axis is None else _as_axis(axis)
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
         wide, dtype = widened(w)
@@ -94,6 +97,11 @@ class MaxNorm(_OfNorms):
     m : float, optional
         The name of ``max_value`` in Keras 1.
 
+    Raises
+    ------
+    ValueError
+        If a bound or the axis is no number.
+
     Examples
     --------
     >>> MaxNorm(1, axis=1)(np.array([[3.0, 4.0], [0.3, 0.4]])).round(3)
@@ -104,8 +112,8 @@ class MaxNorm(_OfNorms):
     def __init__(
         self, max_value: float = 2, axis: int | Sequence[int] | None = 0, *, m: float | None = None
     ) -> None:
-        self.max_value = max_value if m is None else m
-        self.axis = axis
+        super().__init__(axis)
+        self.max_value = _as_number("max_value", max_value if m is None else m)
 
     def _scaled(self, w: NDArray[Any], norms: NDArray[Any]) -> NDArray[Any]:
         scaled: NDArray[Any] = w * (np.clip(norms, 0, self.max_value) / (epsilon() + norms))
@@ -123,6 +131,11 @@ class UnitNorm(_OfNorms):
     axis : int, sequence of int or None, default 0
         Along which the norms are taken: 1 for the rows of an embedding table, None for the whole of it.
 
+    Raises
+    ------
+    ValueError
+        If the axis is no integer.
+
     Examples
     --------
     >>> UnitNorm(axis=1)(np.array([[3.0, 4.0]])).round(3)
@@ -130,7 +143,7 @@ class UnitNorm(_OfNorms):
     """
 
     def __init__(self, axis: int | Sequence[int] | None = 0) -> None:
-        self.axis = axis
+        super().__init__(axis)
 
     def _scaled(self, w: NDArray[Any], norms: NDArray[Any]) -> NDArray[Any]:
         return w / (epsilon() + norms)
@@ -152,6 +165,11 @@ class MinMaxNorm(_OfNorms):
     low, high : float, optional
         The names of ``min_value`` and ``max_value`` in Keras 1.
 
+    Raises
+    ------
+    ValueError
+        If a bound, the rate or the axis is no number.
+
     Examples
     --------
     >>> MinMaxNorm(min_value=5, max_value=10, rate=0.5, axis=1)(np.array([[0.6, 0.8], [3.0, 4.0]])).round(3)
@@ -169,10 +187,10 @@ class MinMaxNorm(_OfNorms):
         low: float | None = None,
         high: float | None = None,
     ) -> None:
-        self.min_value = min_value if low is None else low
-        self.max_value = max_value if high is None else high
-        self.rate = rate
-        self.axis = axis
+        super().__init__(axis)
+        self.min_value = _as_number("min_value", min_value if low is None else low)
+        self.max_value = _as_number("max_value", max_value if high is None else high)
+        self.rate = _as_number("rate", rate)
 
     def _scaled(self, w: NDArray[Any], norms: NDArray[Any]) -> NDArray[Any]:
         desired = self.rate * np.clip(norms, self.min_value, self.max_value) + (1 - self.rate) * norms
@@ -186,6 +204,22 @@ class MinMaxNorm(_OfNorms):
             "rate": self.rate,
             "axis": self.axis,
         }
+
+
+def _as_number(name: str, value: Any) -> Any:
+    number = value.item() if isinstance(value, (np.generic, np.ndarray)) and value.size == 1 else value
+    if not isinstance(number, numbers.Real):
+        raise ValueError(f"`{name}` must be a number, got {value!r:.200}")
+    return number
+
+
+def _as_axis(axis: Any) -> Any:
+    try:
+        if isinstance(axis, (list, tuple)):
+            return type(axis)(map(operator.index, axis))
+        return operator.index(axis)
+    except TypeError:
+        raise ValueError(f"`axis` must be an integer, several of them or None, got {axis!r:.200}") from None
 
 
 # --- Names ---

@@ -154,7 +154,8 @@ class Era:
 
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        number = isinstance(rate, (int, float, np.integer, np.floating)) and not isinstance(rate, bool)
+        if not (number and 0 <= rate < 1):
             raise ValueError(f"`dropout` must be a number of at least 0 and below 1, got {rate!r:.80}")
         return float(rate)
 
@@ -209,6 +210,26 @@ class Era:
             for key, value in said.items()
             if key not in unsaid or value != unsaid[key]
         }
+
+
+_answering: ContextVar[frozenset[int]] = ContextVar("fastembed.answering", default=frozenset())
+
+
+def _asked_once(question: Callable[[Any, Any], list[Variable]]) -> Callable[[Any, Any], list[Variable]]:
+    """A layer that a layer inside it holds adds nothing while it answers already."""
+
+    @functools.wraps(question)
+    def answer(era: Any, layer: Any) -> list[Variable]:
+        before = _answering.get()
+        if id(layer) in before:
+            return []
+        token = _answering.set(before | {id(layer)})
+        try:
+            return question(era, layer)
+        finally:
+            _answering.reset(token)
+
+    return answer
 
 
 class TensorFlowKeras(Era):
@@ -271,12 +292,14 @@ class TensorFlowKeras(Era):
     def weights(self, layer: Any) -> list[Variable]:
         return once([*layer.trainable_weights, *layer.non_trainable_weights])
 
+    @_asked_once
     def trainable_weights(self, layer: Any) -> list[Variable]:
         if not layer.trainable:
             return []
         held = (v for each in layer._held_layers() for v in each.trainable_weights)
         return once([*layer._trainable_weights, *held])
 
+    @_asked_once
     def non_trainable_weights(self, layer: Any) -> list[Variable]:
         if layer.trainable:
             held = (v for each in layer._held_layers() for v in each.non_trainable_weights)
@@ -292,7 +315,7 @@ class TensorFlowKeras(Era):
     def base_config(self, layer: Any) -> Config:
         config = {"name": layer.name, "trainable": layer.trainable, "dtype": self._policy(layer)}
         if layer.batch_input_shape is not None:
-            config["batch_input_shape"] = layer.batch_input_shape
+            config["batch_input_shape"] = serialize_keras_object(layer.batch_input_shape)
         return config
 
     def _policy(self, layer: Any) -> Any:
@@ -400,13 +423,15 @@ class Keras1(Keras2):
     def embedding_shape(
         self, input_shape: tuple[Any, ...], output_dim: int, input_length: Any
     ) -> tuple[Any, ...]:
+        if len(input_shape) < 2:
+            raise ValueError(f"Keras 1 takes ids of shape (batch, length), got {tuple(input_shape)}")
         return (input_shape[0], input_shape[1] if input_length is None else input_length, output_dim)
 
     def base_config(self, layer: Any) -> Config:
         self._policy(layer)  # which refuses what no earlier Keras has
         config = {"name": layer.name, "trainable": layer.trainable}
         if layer.batch_input_shape is not None:
-            config["batch_input_shape"] = layer.batch_input_shape
+            config["batch_input_shape"] = serialize_keras_object(layer.batch_input_shape)
             config["input_dtype"] = layer.input_dtype_said or standardize_dtype(None)
         return config
 

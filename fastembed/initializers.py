@@ -18,6 +18,7 @@ import numpy as np
 from fastembed import random
 from fastembed._registry import (
     Configurable,
+    NamedFunction,
     Registry,
     deserialize_keras_object,
     serialize_keras_object,
@@ -684,7 +685,7 @@ def get(identifier: Any) -> Any:
     array([[1., 2.]], dtype=float32)
     """
     if isinstance(identifier, (np.ndarray, np.generic)):
-        return _from_array(np.asarray(identifier))
+        return _Values(np.asarray(identifier))
     return _registry.get(identifier)
 
 
@@ -728,17 +729,20 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     return _registry.deserialize(config, custom_objects)
 
 
-def _from_array(values: NDArray[Any]) -> Callable[..., NDArray[Any]]:
-    def initialize_fn(
-        shape: Sequence[int], dtype: Any = None
-    ) -> NDArray[Any]:  # the name Keras gives it in configs
-        if as_shape(shape) != values.shape:
+class _Values(NamedFunction):
+    """An array in the place of an initializer."""
+
+    __name__ = "initialize_fn"  # as Keras calls it in configs
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._values = values
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> NDArray[Any]:
+        if as_shape(shape) != self._values.shape:
             raise ValueError(
-                f"the initial values have shape {values.shape}, but the variable needs {tuple(shape)}"
+                f"the initial values have shape {self._values.shape}, but the variable needs {tuple(shape)}"
             )
         # A view, because tables are large; read-only, because it may be the caller's own array.
-        made: NDArray[Any] = values.astype(as_array_dtype(dtype), copy=False).view()
+        made: NDArray[Any] = self._values.astype(as_array_dtype(dtype), copy=False).view()
         made.flags.writeable = False
         return made
-
-    return initialize_fn

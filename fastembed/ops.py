@@ -202,8 +202,9 @@ def gather(
 
     Parameters
     ----------
-    table : ndarray of shape (rows, ...), Variable or table
-        An ndarray must be C-contiguous; it is not copied and may be read-only or mapped from a file.
+    table : ndarray of shape (rows, ...), Variable, layer or table
+        A table, or that of a variable or layer, looks rows up by its own ``gather``. An ndarray must be
+        C-contiguous; it is not copied and may be read-only or mapped from a file.
     ids : array_like or tensor of integers, any shape
         See `as_ids`. They are not changed.
     out : ndarray of shape ``(*ids.shape, *table.shape[1:])``, optional
@@ -247,15 +248,16 @@ def gather(
     held = _table_held_by(table)
     if held is None:
         return rows_at(np.asarray(table), ids, out, out_of_range)
-    return held.gather(ids, out, out_of_range)
+    rows: NDArray[Any] = held.gather(ids, out, out_of_range)
+    return rows
 
 
-def _table_held_by(table: Any) -> Table | None:
-    """A table itself, or that of a variable or layer."""
+def _table_held_by(table: Any) -> Any:
+    """A table itself, or that of a variable or layer; None for what is no table, such as an array."""
     if isinstance(table, np.ndarray):
         return None
-    held = table if isinstance(table, Table) else getattr(table, "table", None)
-    return held if isinstance(held, Table) else None
+    held = table if hasattr(table, "row_dtype") else getattr(table, "table", None)
+    return held if hasattr(held, "row_dtype") else None
 
 
 def one_hot(ids: ArrayLike, num_classes: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
@@ -458,7 +460,7 @@ def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
            [ 0.,  0.]])
     """
     held = table if isinstance(table, np.ndarray) else _table_held_by(table)
-    if held is None:
+    if not isinstance(held, (np.ndarray, Table)):
         raise TypeError(
             f"scatter_add works in place, on an ndarray or a Variable, not on {type(table).__name__}"
         )

@@ -7,6 +7,7 @@ quantised, so codes are divided by it; only with blocks is it the step between t
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
@@ -366,7 +367,7 @@ class AbsMaxQuantizer(Quantizer):
     Raises
     ------
     ValueError
-        If int8 cannot hold the range.
+        If the range is not two integers, or int8 cannot hold it.
 
     Examples
     --------
@@ -382,10 +383,10 @@ class AbsMaxQuantizer(Quantizer):
         output_dtype: str = "int8",
     ) -> None:
         self.axis = axis if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-        self.value_range = value_range[0], value_range[1]  # a config may hold a list
+        self.value_range = _two_integers("value_range", value_range)
         self.epsilon = epsilon
         self.output_dtype = standardize_dtype(output_dtype)
-        if output_dtype == "int8" and (value_range[0] < -128 or value_range[1] > 127):
+        if output_dtype == "int8" and (self.value_range[0] < -128 or self.value_range[1] > 127):
             raise ValueError(
                 "Quantizer with output_dtype='int8' requires value_range to be within the interval "
                 f"[-128, 127]. Received: value_range={value_range}"
@@ -403,6 +404,14 @@ class AbsMaxQuantizer(Quantizer):
         """The constructor's arguments."""
         config = {"value_range": self.value_range, "epsilon": self.epsilon, "output_dtype": self.output_dtype}
         return config if self.axis is None else {**config, "axis": self.axis}
+
+
+def _two_integers(name: str, values: Any) -> tuple[int, int]:
+    try:
+        low, high = map(operator.index, values)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` must be two integers, got {values!r:.200}") from None
+    return low, high
 
 
 class QuantizationConfig(Configurable):

@@ -340,6 +340,23 @@ cdef class OutOfRange:
         if self.is_nan:
             _nan_of(dtype)
 
+    def rows_for(self, ids, Py_ssize_t rows):
+        """The row of a table of so many that is taken for each id, as int64.
+
+        Where none is, ``rows``; with "raise" ids outside stay as they are.
+        """
+        cdef:
+            Ids view
+            cnp.ndarray opened = _open_ids(ids, &view)
+            cnp.ndarray taken = cnp.PyArray_EMPTY(
+                cnp.PyArray_NDIM(opened), cnp.PyArray_DIMS(opened), cnp.NPY_INT64, False
+            )
+            uint64_t* block = <uint64_t*>cnp.PyArray_DATA(taken)
+            fe_policy policy = _for_table(self, rows, view.is_signed)
+        view.load(view.data, view.stride, view.n, block)
+        fe_resolve(&policy, block, view.n, rows)
+        return taken
+
     def __eq__(self, other):
         return type(other) is OutOfRange and self.spelling == (<OutOfRange>other).spelling
 
@@ -678,13 +695,17 @@ cdef inline cnp.ndarray _look_up(
     Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
 ):
     """The rows of ``job.table`` at ``ids``. ``array`` has their shape together, and is nobody else's."""
-    cdef:
-        cnp.ndarray opened
-        bytes _nan
     if policy.way != FE_RAISE:
-        _nan = _check_policy(job, row_dtype, policy)
-    opened = _open_ids(ids, &job.ids)
-    return _look_up_opened(job, array, row_dtype, opened, out, policy)
+        return _look_up_with(job, array, row_dtype, ids, out, policy)
+    return _look_up_opened(job, array, row_dtype, _open_ids(ids, &job.ids), out, policy)
+
+
+cdef cnp.ndarray _look_up_with(
+    Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
+):
+    """The same where ids outside the table get rows."""
+    cdef bytes _nan = _check_policy(job, row_dtype, policy)
+    return _look_up_opened(job, array, row_dtype, _open_ids(ids, &job.ids), out, policy)
 
 
 cdef cnp.ndarray _look_up_opened(

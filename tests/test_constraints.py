@@ -208,3 +208,30 @@ def test_objects_of_the_user_s_own():
 
 def test_none_is_none():
     assert constraints.get(None) is constraints.deserialize(None) is constraints.serialize(None) is None
+
+
+@pytest.mark.parametrize("bad", [{}, None, "2", [1, 2], np.ones(2), 1j, object()], ids=repr)
+def test_bounds_are_numbers(bad):
+    makers = [
+        lambda: constraints.MinMaxNorm(rate=bad),
+        lambda: constraints.MaxNorm(bad),
+        lambda: constraints.MinMaxNorm(bad),
+        lambda: constraints.MinMaxNorm(0, bad),
+    ]
+    for make in makers:
+        with pytest.raises(ValueError, match=r"`(max_value|min_value|rate)` must be a number"):
+            make()
+
+
+@pytest.mark.parametrize("bad", [{}, "0", 1.5, [0, None], [[0]], np.ones(2)], ids=repr)
+def test_axes_are_integers(bad):
+    for kind in (constraints.MaxNorm, constraints.MinMaxNorm, constraints.UnitNorm):
+        with pytest.raises(ValueError, match="`axis` must be an integer, several of them or None"):
+            kind(axis=bad)
+
+
+def test_numbers_of_numpy_can_be_written_down():
+    made = constraints.MaxNorm(np.float32(1.5), axis=[np.int64(0), 1])
+    assert json.loads(json.dumps(made.get_config())) == {"max_value": 1.5, "axis": [0, 1]}
+    assert constraints.MinMaxNorm(max_value=np.inf, axis=(0, 1)).get_config()["axis"] == (0, 1)
+    assert constraints.UnitNorm(None).axis is None

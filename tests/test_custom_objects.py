@@ -179,3 +179,64 @@ def test_arrays():
     assert (again["b"], again["c"]) == (0.5, 2)
     bfloat16 = {"class_name": "__tensor__", "config": {"value": [1.5], "dtype": "bfloat16"}}
     np.testing.assert_array_equal(deserialize_keras_object(bfloat16), np.float32([1.5]), strict=True)
+
+
+# --- Whatever is wrong with a config --------------------------------------------------------------
+
+
+def deep(levels, inner=None):
+    for _ in range(levels):
+        inner = {"class_name": "Sevens", "config": {"inner": inner}}
+    return inner
+
+
+class Broken(initializers.Initializer):
+    def __init__(self, error=None):
+        raise {"key": KeyError, "index": IndexError, "zero": ZeroDivisionError, "name": AttributeError}[error]
+
+
+BUILT = {"class_name": "Dense", "config": {"units": 3}}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: deserialize_keras_object(numpy_of([10**19], "int8")),
+        lambda: deserialize_keras_object(numpy_of([1, {}], "float32")),
+        lambda: deserialize_keras_object({"class_name": "__bytes__", "config": {"value": "\ud800"}}),
+        lambda: deserialize_keras_object(deep(100_000)),
+        lambda: deserialize_keras_object(nested_lists(100_000)),
+        lambda: initializers.get(deep(100_000)),
+        lambda: initializers.deserialize(deep(5_000), {"Sevens": Sevens}),
+        lambda: initializers.get({"class_name": "X", "config": {}, "registered_name": deep(100_000)}),
+        lambda: regularizers.get({"class_name": deep(100_000), "config": {}}),
+        lambda: layers.deserialize({**BUILT, "build_config": {"input_shape": 3}}),
+        lambda: layers.deserialize({**BUILT, "build_config": {"input_shape": []}}),
+        lambda: layers.deserialize({**BUILT, "build_config": {"input_shape": [None, "x"]}}),
+        lambda: layers.deserialize({**BUILT, "build_config": {"shapes_dict": 3}}),
+        lambda: layers.deserialize({**BUILT, "build_config": {"shapes_dict": {"x": 3}}}),
+        *(
+            lambda word=word: initializers.deserialize(
+                {"class_name": "Broken", "config": {"error": word}}, {"Broken": Broken}
+            )
+            for word in ("key", "index", "zero", "name", "unknown")
+        ),
+        lambda: constraints.get({"class_name": "MaxNorm", "config": {"max_value": {}, "axis": {}}}),
+    ],
+)
+def test_whatever_is_wrong_with_a_config_is_a_value_error(read):
+    with pytest.raises(ValueError) as caught:
+        read()
+    assert not isinstance(caught.value, UnicodeError)
+    assert len(str(caught.value)) < 5000
+
+
+def numpy_of(value, dtype):
+    return {"class_name": "__numpy__", "config": {"value": value, "dtype": dtype}}
+
+
+def nested_lists(levels):
+    inner = []
+    for _ in range(levels):
+        inner = [inner]
+    return inner

@@ -644,3 +644,78 @@ def test_an_era_that_is_kept_can_be_used_again():
     with kept:
         pass
     eras._current.set(eras._by_name("keras3"))
+
+
+# --- What else is given, and held -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [None, "int8", "int4"])
+@pytest.mark.parametrize(
+    ("policy", "taken"),
+    [("clip", [3, 3, 3, 0, 0]), ("wrap", [3, 3, 2, 3, 0]), (1, [3, 1, 1, 1, 1])],
+    ids=repr,
+)
+@pytest.mark.parametrize("dtype", ["int64", "int8", ">i4"])
+def test_the_fate_of_a_dropped_row_is_that_of_the_row(policy, taken, dtype, mode):
+    layer = layers.Embedding(4, 2, weights=np.ones((4, 2)), dropout=0.5, out_of_range=policy)
+    if mode is not None:
+        layer.quantize(mode)
+    ids, seen = np.array([3, 7, 6, -1, -4], dtype), set()
+    for _ in range(20):
+        rows = layer(ids, training=True)[:, 0] != 0
+        layer.backward(np.ones((5, 2), np.float32))
+        fates = {(row, bool(fate)) for row, fate in zip(taken, rows)}
+        assert len(fates) == len({*taken})
+        seen |= fates
+    assert len(seen) == 2 * len({*taken})
+
+
+def test_dropout_of_numpy():
+    for share in (np.float32(0.2), np.float64(0.2), np.int64(0)):
+        dropout = layers.Embedding(3, 2, dropout=share).dropout
+        assert type(dropout) is float
+        assert dropout == share
+    for bad in (np.bool_(False), np.float32(1), np.float32("nan")):
+        with pytest.raises(ValueError, match="`dropout` must be a number"):
+            layers.Embedding(3, 2, dropout=bad)
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("length", [np.int64(3), (np.int32(3), None), [np.int64(2)]], ids=repr)
+def test_an_input_length_of_numpy_can_be_written_down(era, length):
+    with fastembed.era(era):
+        layer = layers.Embedding(3, 2, input_length=length)
+        config = json.loads(json.dumps(layer.get_config()))
+        again = layers.Embedding.from_config(config)
+        assert json.loads(json.dumps(again.get_config())) == config
+        layer = layers.Embedding(3, 2, batch_input_shape=(np.int64(8), None))
+        json.dumps(layer.get_config())
+
+
+@pytest.mark.parametrize("shape", [(None,), (), (3,)])
+def test_keras_1_takes_ids_of_two_axes(shape):
+    with fastembed.era("keras1"):
+        layer = layers.Embedding(3, 2)
+    with pytest.raises(ValueError, match=r"Keras 1 takes ids of shape \(batch, length\), got"):
+        layer.compute_output_shape(shape)
+    assert layer.compute_output_shape((None, 4)) == (None, 4, 2)
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("frozen", [(), (0,), (1,), (0, 1)])
+def test_layers_that_hold_each_other(era, frozen):
+    with fastembed.era(era):
+        pair = layers.Embedding(3, 2), layers.Dense(2)
+        pair[0].other, pair[1].other = pair[1], pair[0]
+        for layer, shape in zip(pair, [(None,), (None, 4)]):
+            layer.build(shape)
+        for number in frozen:
+            pair[number].__dict__["_trainable"] = False
+    all_ids = {id(v) for layer in pair for v in layer._own_weights()}
+    for layer in pair:
+        for found in (layer.weights, layer.get_weights()):
+            assert len(found) == 3
+        assert {id(v) for v in layer.weights} == all_ids
+        both = [*layer.trainable_weights, *layer.non_trainable_weights]
+        assert {id(v) for v in both} == all_ids
+        assert len(both) == 3

@@ -779,6 +779,28 @@ codes(
 codes("of_an_unknown_source", policy="int8_from_nowhere")
 codes("with_a_strange_config", how={"class_name": "\x1b[31m", "config": {}})
 codes("with_the_config_of_another_mode", how=INT4)
+for number, value_range in enumerate(
+    [[], [-8], {"a": 1}, "ab", [-8, 7, 7], [None, 7], [-8.5, 7], 3, {}, [{}, []]]
+):
+    quantizer = {
+        "module": "keras.quantizers",
+        "class_name": "AbsMaxQuantizer",
+        "config": {"value_range": value_range},
+    }
+    for way, policy in (("Int8", "int8_from_float32"), ("Int4", "int4_from_float32")):
+        settings_of_how = {"weight_quantizer": quantizer, "activation_quantizer": None}
+        codes(
+            f"of_range_{number}_as_{way}",
+            policy=policy,
+            arrays=[CODES, SCALE] if way == "Int8" else [PACKED, SCALE],
+            how={**INT4, "class_name": f"{way}QuantizationConfig", "config": settings_of_how},
+        )
+codes(
+    "blocks_without_end",
+    policy="int4_from_float32",
+    arrays=IN_BLOCKS,
+    how={**INT4, "config": {"block_size": 10**400}},
+)
 
 
 # What an untied ReversibleEmbedding has beside its table

@@ -1,8 +1,10 @@
 """Initializers: Keras's values bit for bit, and its names and configs of every era."""
 
+import copy
 import importlib.util
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastembed
-from fastembed import dtypes, initializers
+from fastembed import dtypes, initializers, layers
 
 # Each is evaluated in fastembed.initializers and in keras.initializers.
 EXPRESSIONS = [
@@ -448,3 +450,19 @@ def test_what_cannot_be_written_down_is_a_type_error(thing):
 def test_the_base_class_says_what_is_missing():
     with pytest.raises(NotImplementedError, match="Initializer does not define __call__"):
         initializers.Initializer()((2,))
+
+
+def test_an_array_in_the_place_of_an_initializer_can_be_pickled():
+    values = np.arange(6.0).reshape(3, 2)
+    written = initializers.serialize(initializers.get(values))
+    assert written == {
+        "module": "builtins",
+        "class_name": "function",
+        "config": "initialize_fn",
+        "registered_name": "function",
+    }
+    layer = layers.Embedding(3, 2, embeddings_initializer=values)
+    for again in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
+        np.testing.assert_array_equal(again(np.arange(3)), values.astype("f4"))
+        assert again.get_config() == layer.get_config()
+        assert again.get_config()["embeddings_initializer"] == written

@@ -701,3 +701,30 @@ print("in the parent:", long_ways())
 def test_a_forked_child_takes_the_short_way_whatever_other_threads_were_in():
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
     assert [line.rpartition(": ")[2] for line in done.stdout.splitlines()] == ["0"] * 4, done
+
+
+def test_a_config_of_another_class_is_refused():
+    class Mine(layers.Embedding):
+        pass
+
+    settings = {"input_dim": 3, "output_dim": 2}
+    for name in ("Dense", "Layer", None, ["Embedding"], "embedding"):
+        with pytest.raises(TypeError, match=r"Embedding\.from_config\(\) was given the config of a"):
+            layers.Embedding.from_config({"class_name": name, "config": settings})
+    for name in ("Embedding", "Mine"):
+        layer = layers.Embedding.from_config({"class_name": name, "config": settings})
+        assert (layer.input_dim, layer.output_dim) == (3, 2)
+    assert type(Mine.from_config({"class_name": "Mine", "config": settings})) is Mine
+
+
+def test_variables_are_what_they_are_under_a_mixed_policy():
+    class Look(Scale):
+        def call(self, inputs):
+            return (
+                inputs.dtype,
+                self.scale.dtype,
+                (inputs * self.scale.value.astype(self.compute_dtype)).dtype,
+            )
+
+    seen = Look(dtype="mixed_float16")(np.ones((2, 3), np.float32))
+    assert seen == (np.float16, "float32", np.float16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import threading
 import tracemalloc
 
@@ -13,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastembed import initializers, quantizers
-from fastembed.layers import Embedding
+from fastembed import Variable, initializers, ops, quantizers
+from fastembed.layers import Embedding, storage
 from fastembed.ops import IndexedSlices
+from fastembed.tables import DenseTable
+from fastembed.tables.lora import LoraTable
 
 
 def with_lora(rng, rows=6, columns=5, rank=2, alpha=None, dtype="float32", mode=None, **kwargs):
@@ -376,3 +379,109 @@ def test_a_bad_initializer_changes_nothing():
         assert not layer.lora_enabled
         assert layer.weights[0].trainable
     layer.enable_lora(2)
+
+
+# --- Ids that another thread changes --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 2)])
+def test_a_row_and_what_is_added_belong_to_one_id(shape):
+    ids = np.zeros(shape, np.int64)
+
+    class Meanwhile(DenseTable):
+        """Has the ids changed as soon as it has read them."""
+
+        def gather(self, *args):
+            rows = super().gather(*args)
+            ids[:] = 1
+            return rows
+
+    base = Meanwhile(np.float32([[10], [20]]))
+    table = LoraTable(base, np.float32([[1], [2]]), np.float32([[1]]), 1.0)
+    for order in ("C", "F"):
+        ids = np.asarray(np.zeros(shape, np.int64), order=order)
+        assert set(table.gather(ids).ravel().tolist()) <= {11.0, 22.0}
+
+
+def test_ids_that_another_thread_changes():
+    """Each row of the base is its number times 1000 and what is added to it its number: both or neither."""
+    numbers = np.arange(100, dtype=np.float32)[:, None]
+    table = LoraTable(DenseTable(numbers * 1000), numbers, np.float32([[1]]), 1.0)
+    allowed = (numbers * 1001).ravel()
+    ids, stop, wrong = np.zeros(20_000, np.int64), threading.Event(), []
+
+    def change():
+        number = 0
+        while not stop.is_set():
+            number = (number + 37) % 100
+            ids[:] = number
+
+    changers = [threading.Thread(target=change) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for changer in changers:
+            changer.start()
+        for _ in range(100):
+            wrong.append(not np.isin(table.gather(ids), allowed).all())
+    finally:
+        stop.set()
+        for changer in changers:
+            changer.join()
+        sys.setswitchinterval(interval)
+    assert not any(wrong)
+
+
+# --- Through ops, and in little memory ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [None, "int8", "int4"])
+def test_ops_gather_takes_whatever_has_a_table(rng, mode):
+    layer = with_lora(rng, mode=mode)
+    ids = np.array([[5, 0], [2, 2]])
+    for table in (layer, layer.table):
+        np.testing.assert_array_equal(ops.gather(table, ids), layer(ids))
+        np.testing.assert_array_equal(ops.gather(table, ids.tolist()), layer(ids))
+        out = np.empty((2, 2, 5), np.float32)
+        assert ops.gather(table, ids, out) is out
+        np.testing.assert_array_equal(out, layer(ids))
+        for policy in ("zeros", "clip", "wrap", "nan", 3):
+            expected = layer([-1, 0, 9], out_of_range=policy)
+            np.testing.assert_array_equal(ops.gather(table, [-1, 0, 9], out_of_range=policy), expected)
+        with pytest.raises(IndexError, match=r"ids\[1\] = 6 is outside the table"):
+            ops.gather(table, [0, 6])
+        with pytest.raises(TypeError, match="scatter_add works in place"):
+            ops.scatter_add(table, [0], np.ones((1, 5)))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_whole_table_is_walked_in_runs(rng, monkeypatch, turned):
+    monkeypatch.setattr(storage, "_AT_ONCE", 640)
+    values = rng.standard_normal((1000, 64)).astype("f4")
+    plain = storage.Plain(Variable(values.T if turned else values), turned=turned)
+    a, b = rng.standard_normal((1000, 2)).astype("f4"), rng.standard_normal((2, 64)).astype("f4")
+    lora = storage.Lora(plain, Variable(a), Variable(b), 2, None)
+    for way in (plain, lora):
+        blocks = list(way._blocks(np.float32))
+        assert all(block.size <= 640 for _, block, _ in blocks)
+        assert sum(len(block) for _, block, _ in blocks) == 1000
+    np.testing.assert_allclose(plain.dense(np.float32), values)
+    np.testing.assert_allclose(lora.dense(np.float32), values + a @ b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["saved", "embeddings", "projected back"])
+def test_the_product_is_not_made_whole_for_the_whole_table(rng, monkeypatch, what):
+    monkeypatch.setattr(storage, "_AT_ONCE", 1 << 14)
+    rows, columns = 40_000, 64
+    layer = with_lora(rng, rows, columns)
+    vectors, upstream = np.ones((2, columns), np.float32), np.ones((2, rows), np.float32)
+    tracemalloc.start()
+    if what == "saved":
+        layer.save_own_variables({})
+    elif what == "embeddings":
+        layer.embeddings  # noqa: B018
+    else:
+        layer._stored.add_projection_gradient(vectors, upstream)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < rows * columns * 4 * (0.2 if what == "projected back" else 1.2)

@@ -560,7 +560,6 @@ def test_constraints(keras, case, x):
         " 'registered_name': None})",  # a name of another module
         "constraints.MaxNorm(1, 2, 3)",
         "constraints.MaxNorm(axis=5)(np.ones((2, 2), 'float32'))",
-        "constraints.MaxNorm('a')(np.ones((2, 2), 'float32'))",
     ],
 )  # fmt: skip
 def test_regularizers_and_constraints_that_are_refused(keras, expression):
@@ -575,6 +574,8 @@ def test_regularizers_and_constraints_that_are_refused(keras, expression):
 @pytest.mark.parametrize(
     ("expression", "ours", "theirs"),
     [
+        ("constraints.MaxNorm('a').get_config()", "ValueError", {"max_value": "a", "axis": 0}),
+        ("constraints.UnitNorm(1.5).get_config()", "ValueError", {"axis": 1.5}),
         ("regularizers.get('l1_l2').get_config()", {"l1": 0.01, "l2": 0.01}, "ValueError"),
         ("regularizers.get('L1L2').get_config()", {"l1": 0.01, "l2": 0.01}, {"l1": 0.0, "l2": 0.0}),
         ("regularizers.l1_l2(l2=0.5).get_config()", {"l1": 0.01, "l2": 0.5}, {"l1": 0.0, "l2": 0.5}),

@@ -403,3 +403,17 @@ def test_tables_that_are_swapped_keep_their_policy():
     table = DenseTable(W.copy())
     table.replace(W + 1)
     np.testing.assert_array_equal(table.gather(np.array([9, -1]), out_of_range="clip"), (W + 1)[[3, 0]])
+
+
+@given(lookup=lookups())
+def test_rows_for(lookup):
+    """What other parts take for the row of an id is what lookups take."""
+    _, values, ids, policy = lookup
+    rows = len(values)
+    expected = rows_taken(ids, rows, policy)
+    expected[expected < 0] = rows
+    got = OutOfRange(policy).rows_for(ids, rows)
+    assert got.dtype == np.int64
+    np.testing.assert_array_equal(got, expected, strict=True)
+    with pytest.raises(TypeError, match="ids must be integers"):
+        OutOfRange(policy).rows_for(ids.astype("f4"), rows)

@@ -155,10 +155,19 @@ def test_columns_may_belong_to_any_block(rng):
     np.testing.assert_array_equal(layer(np.arange(5)), decoded(layer.get_weights(), "int4", 6))
 
 
-@pytest.mark.parametrize("groups", [[0, 0, 1, 1, 2, 3], [0, 0, 1, 1, 2, -1], [0, 0, 1, 1, 2, 0.5]], ids=str)
-def test_a_block_that_is_not_there(rng, groups):
-    layer = quantized(rng.standard_normal((5, 6)).astype("f4"), CONFIGS["int4 in blocks of 2"])
-    before, rows = layer.get_weights(), layer(np.arange(5))
+@pytest.mark.parametrize("called", [True, False])
+@pytest.mark.parametrize("copied", [lambda layer: layer, copy.deepcopy])
+@pytest.mark.parametrize(
+    "groups",
+    [[0, 0, 1, 1, 2, 3], [0, 0, 1, 1, 2, -1], [0, 0, 1, 1, 2, 0.5], [0, 0, 1, 1, 2, np.nan]],
+    ids=str,
+)
+def test_a_block_that_is_not_there(rng, groups, copied, called):
+    table = rng.standard_normal((5, 6)).astype("f4")
+    layer = copied(quantized(table, CONFIGS["int4 in blocks of 2"]))
+    before, rows = layer.get_weights(), quantized(table, CONFIGS["int4 in blocks of 2"])(np.arange(5))
+    if called:
+        layer(np.arange(5))
     changes = [
         lambda: layer.g_idx.assign(groups),
         lambda: layer.set_weights([*before[:3], np.float32(groups)]),
@@ -168,9 +177,9 @@ def test_a_block_that_is_not_there(rng, groups):
     for change in changes:
         with pytest.raises(ValueError, match=r"block|group"):
             change()
-        np.testing.assert_array_equal(layer(np.arange(5)), rows)
         for now, then in zip(layer.get_weights(), before):
             np.testing.assert_array_equal(now, then)
+    np.testing.assert_array_equal(layer(np.arange(5)), rows)
 
 
 @every_config

@@ -220,3 +220,10 @@ def test_names_of_quantizers(keras):
     assert fastembed.quantizers.get(None) is None
     with pytest.raises(ValueError, match="Could not interpret quantizer identifier: 'nothing'"):
         fastembed.quantizers.get("nothing")
+
+
+@pytest.mark.parametrize("bad", [[], [-8], {"a": 1}, [-8, 7, 7], [-8.5, 7], [None, 7], 3, "ab"], ids=repr)
+def test_a_range_is_two_integers(bad):
+    with pytest.raises(ValueError, match="`value_range` must be two integers, got"):
+        fastembed.quantizers.AbsMaxQuantizer(value_range=bad)
+    assert fastembed.quantizers.AbsMaxQuantizer(value_range=[np.int8(-8), 7]).value_range == (-8, 7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastembed._registry import Registry, serialize_keras_object
+from fastembed._registry import Registry, reading, serialize_keras_object
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.input_spec import InputSpec
@@ -47,7 +47,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     Raises
     ------
     ValueError
-        If there is no such layer, or the class cannot be made with the config.
+        If there is no such layer, or the class cannot be made with the config or built for those shapes.
 
     Examples
     --------
@@ -56,5 +56,6 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     layer = _registry.deserialize(config, custom_objects)
     if isinstance(config, Mapping) and isinstance(config.get("build_config"), Mapping):
-        layer.build_from_config(config["build_config"])
+        with reading(config["build_config"], f"what a {type(layer).__name__} was built for"):
+            layer.build_from_config(config["build_config"])
     return layer

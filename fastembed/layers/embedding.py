@@ -122,7 +122,7 @@ class Embedding(Layer):
         super().__init__(**kwargs)
         if self.input_dtype_said is None:
             self.input_dtype_said = "int32"  # in Keras 1's configs
-        self.input_length = input_length
+        self.input_length = _plain_length(input_length)
         self.input_dim = positive_integer("input_dim", input_dim)
         self.output_dim = positive_integer("output_dim", output_dim)
         self.embeddings_initializer = self._era.initializer(embeddings_initializer)
@@ -288,11 +288,13 @@ class Embedding(Layer):
     ) -> NDArray[Any]:
         """Rows at ``inputs``, of shape ``(*inputs.shape, output_dim)``, in the compute dtype."""
         ids = self._ids(inputs, float_ids)
-        rows = self.table.gather(ids, None, self._policy(out_of_range))
+        policy = self._policy(out_of_range)
+        rows = self.table.gather(ids, None, policy)
         if rows.dtype.name != self.compute_dtype:
             rows = rows.astype(self.compute_dtype)
         if self._row_dropout is not None and learning_phase():
-            rows *= self._row_dropout.draw(ids)[..., np.newaxis].astype(rows.dtype)
+            scale = self._row_dropout.draw(policy.rows_for(ids, self.input_dim))
+            rows *= scale[..., np.newaxis].astype(rows.dtype)
         return rows
 
     def _answering_table(self) -> Table | None:
@@ -575,6 +577,13 @@ class Embedding(Layer):
         if self.lora_rank:
             entries.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)
         return {**super().get_config(), **self._era.entries("Embedding", entries)}
+
+
+def _plain_length(length: Any) -> Any:
+    """An ``input_length`` as JSON can hold it."""
+    if isinstance(length, (list, tuple)):
+        return type(length)(map(_plain_length, length))
+    return length.item() if isinstance(length, np.generic) else length
 
 
 def _checked_alpha(alpha: Any) -> float:

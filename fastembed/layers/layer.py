@@ -604,10 +604,11 @@ class Layer(State):
         Raises
         ------
         TypeError
-            If the class cannot be made with it, naming the reason.
+            If it is that of another class, or the class cannot be made with it, naming the reason.
         """
         inner = config.get("config")
         if "class_name" in config and isinstance(inner, Mapping):
+            _check_class(cls, config["class_name"])
             config = inner
         try:
             return cls(**config)
@@ -643,6 +644,15 @@ class Layer(State):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _check_class(cls: type, name: Any) -> None:
+    """A config of a class of this name must be one of ``cls``, or of what is made of it."""
+    family = [cls]
+    for each in family:
+        family += each.__subclasses__()
+    if name not in [each.__name__ for each in family]:
+        raise TypeError(f"{cls.__name__}.from_config() was given the config of a {name!r:.80}")
 
 
 def _building(build: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RowDropout:
-    """Drops whole rows of a table: an id that is dropped is dropped wherever it stands in the input.
+    """Drops whole rows of a table: one that is dropped is dropped wherever it was taken.
 
     Keras 1 drew a number for every row of the table at every call; only the rows that are looked up matter,
     so one is drawn for each of those. The rows that stay are divided by the share of them that does.
@@ -36,12 +36,12 @@ class RowDropout:
         self._lock = threading.Lock()
         self._drawn = threading.local()  # each thread's backward sees its own
 
-    def draw(self, ids: NDArray[Any]) -> NDArray[np.float64]:
-        """What the row at each id is to be multiplied with: 0, or ``1 / (1 - rate)``."""
-        words, places = np.unique(ids, return_inverse=True)
+    def draw(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """What each of the rows of these numbers is to be multiplied with: 0, or ``1 / (1 - rate)``."""
+        words, places = np.unique(rows, return_inverse=True)
         with self._lock:  # generators are no thread's friend
             kept = self._generator.random(len(words)) >= self.rate
-        scale: NDArray[np.float64] = (kept / (1 - self.rate))[places].reshape(ids.shape)
+        scale: NDArray[np.float64] = (kept / (1 - self.rate))[places].reshape(rows.shape)
         self._drawn.scale = scale
         return scale
 

@@ -27,7 +27,7 @@ from fastembed.tables.quantized import Int4Table, Int8Table
 from fastembed.variable import Variable, unchanging
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from fastembed.dtype_policies import DTypePolicy
 
@@ -154,15 +154,18 @@ class Plain(Storage):
         return self._variable
 
     def _blocks(self, dtype: type[np.floating[Any]]) -> Iterator[tuple[slice, NDArray[Any], None]]:
-        table = self._variable.value.T if self._turned else self._variable.value
-        for rows in [slice(None)] if table.dtype == dtype else _runs(self.shape):
+        table = self._rows()
+        for rows in _runs(self.shape):
             yield rows, table[rows].astype(dtype, copy=False), None
+
+    def _rows(self) -> NDArray[Any]:
+        """What the variable holds now, rows as rows."""
+        return self._variable.value.T if self._turned else self._variable.value
 
     def project(self, inputs: NDArray[Any], dtype: str) -> NDArray[Any]:
         if self._variable.dtype != dtype or dtype != _wide(dtype).__name__:
             return super().project(inputs, dtype)
-        [(_, table, _)] = self._blocks(_wide(dtype))
-        return np.matmul(inputs.astype(dtype, copy=False), table.T)
+        return np.matmul(inputs.astype(dtype, copy=False), self._rows().T)
 
     def add_gradient(self, ids: NDArray[Any], upstream: NDArray[Any], policy: ops.Policy) -> None:
         if self._variable.trainable:
@@ -186,8 +189,7 @@ class Plain(Storage):
         return [(self._variable, self._variable.memory_for(values[0]))]
 
     def quantized(self, recipe: Recipe, dtype: str, forward: Storage | None = None) -> Codes:
-        table = self._variable.value.T if self._turned else self._variable.value
-        return recipe.kind(self.shape, recipe, recipe.kind.encode(table, recipe), dtype, forward)
+        return recipe.kind(self.shape, recipe, recipe.kind.encode(self._rows(), recipe), dtype, forward)
 
 
 # --- Codes ----------------------------------------------------------------------------------------
@@ -412,11 +414,9 @@ class Int4InBlocks(Int4):
     ) -> None:
         super().__init__(shape, recipe, arrays, dtype, forward)
         if forward is None:
-            groups = Variable(arrays[-1], dtype="float32", trainable=False, name="g_idx")
-            self.constants["g_idx"] = groups
-        else:  # the same blocks
-            groups = forward.constants["g_idx"]
-        self._parts.append(groups)
+            self.constants["g_idx"] = _Groups(arrays[-1], -(-shape[1] // recipe.block_size))
+        # In what a table is projected with, columns belong to the same blocks.
+        self._parts.append((self if forward is None else forward).constants["g_idx"])
 
     def _dtypes(self, dtype: str) -> dict[str, str]:
         return {**super()._dtypes(dtype), "embeddings_zero": dtype if self._turned else "int8"}
@@ -444,13 +444,19 @@ class Int4InBlocks(Int4):
             codes: NDArray[Any] = unpack_int4(packed[rows], self.shape[1], axis=-1).astype(dtype)
             yield rows, (codes - zero[rows][:, groups]) * scale[rows][:, groups], None
 
-    def changes(self, values: Sequence[NDArray[Any]]) -> list[Change]:
-        changes = super().changes(values)
-        blocks = -(-self.shape[1] // self._recipe.block_size)
-        for variable, groups in changes:
-            if variable is self._parts[-1] and not np.isin(groups, np.arange(blocks)).all():
-                raise ValueError(f"g_idx must name, for each column, one of {blocks} blocks, got {groups}")
-        return changes
+
+class _Groups(Variable):
+    """The block that each column belongs to. It never holds anything else."""
+
+    def __init__(self, groups: NDArray[Any], blocks: int) -> None:
+        super().__init__(groups, dtype="float32", trainable=False, name="g_idx")
+        self._blocks = blocks
+
+    def memory_for(self, value: ArrayLike) -> NDArray[Any]:
+        memory = super().memory_for(value)
+        if not np.isin(memory, np.arange(self._blocks)).all():
+            raise ValueError(f"g_idx must name, for each column, one of {self._blocks} blocks, got {memory}")
+        return memory
 
 
 # --- LoRA -----------------------------------------------------------------------------------------
@@ -512,8 +518,10 @@ class Lora(Storage):
     ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
         a, b = np.asarray(self._a, dtype), np.asarray(self._b, dtype)
         for rows, block, divisor in self._base._blocks(dtype):
-            base = block if divisor is None else block / divisor[:, None]
-            yield rows, base + dtype(self._scale) * np.matmul(a[rows], b), None
+            merged = np.matmul(a[rows], b)
+            merged *= dtype(self._scale)
+            merged += block if divisor is None else block / divisor[:, None]
+            yield rows, merged, None
 
     def embeddings(self, dtype: str) -> NDArray[Any]:
         return self.dense(_wide(dtype)).astype(array_dtype(dtype), copy=False)

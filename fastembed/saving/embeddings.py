@@ -181,8 +181,15 @@ def _quantised(
 ) -> Embedding:
     """The layer of a table of codes."""
     config: dict[str, Any] = record.config or {}
-    how = quantizers.deserialize(config.get("quantization_config"))
-    layer = _CLASSES[record.class_name](**arguments, quantization_config=how)
-    layer.build()
-    layer.load_own_variables({str(number): array for number, array in enumerate(arrays)})
+    try:
+        how = quantizers.deserialize(config.get("quantization_config"))
+        layer = _CLASSES[record.class_name](**arguments, quantization_config=how)
+        layer.build()
+        layer.load_own_variables({str(number): array for number, array in enumerate(arrays)})
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever strange codes or settings lead to
+        raise FormatError(
+            f"{quoted(record.name)} is not quantised as Keras does it: {quoted(str(error))}"
+        ) from error
     return layer

@@ -80,10 +80,11 @@ class LoraTable:
         """Rows at ``ids``; see `fastembed._rows.Table.gather`.
 
         Other threads may assign to base, A and B meanwhile; what each of them gives to a row is wholly old or
-        wholly new.
+        wholly new. They may also change the ids: a row and what is added to it are always those of one id.
         """
+        ids = np.array(ids, order="C")
         rows: NDArray[Any] = self.base.gather(ids, out, out_of_range)
-        flat, flat_ids = rows.reshape(-1, self.shape[1]), np.asarray(ids).reshape(-1)
+        flat, flat_ids = rows.reshape(-1, self.shape[1]), ids.reshape(-1)
         b = self._b.array
         wide = np.promote_types(np.float32, self.row_dtype) if self.row_dtype.kind == "f" else np.float32
         step = max(1, _AT_ONCE // max(1, self.shape[1]))
