@@ -410,7 +410,7 @@ KNOWN = [
             and "nan" in repr(line.theirs)
             and "nan" not in repr(line.ours)
         ),
-        backends=("numpy", "jax", "tensorflow"),
+        backends=("numpy", "jax", "tensorflow", "tf_keras"),
     ),
     Difference(
         "a penalty in float16",

@@ -91,6 +91,8 @@ def program(r: Random, backend: str = "numpy") -> list[str]:
     if era == "tf.keras":
         kinds = {_embedding: 14, _nested: 2, _dense: 1}
     lines = r.choices(list(kinds), list(kinds.values()))[0](r, era)
+    if lines[0].startswith("layer = "):
+        lines += _AT_LAST
     if any("lora" in line for line in lines):  # the table is then an array that has been computed
         lines = [line for line in lines if "embeddings.trainable" not in line]
     if era == "tf.keras":
@@ -135,6 +137,10 @@ def without_chance(line: str) -> str:
             if keyword and len(call.args) <= position and keyword not in [each.arg for each in call.keywords]:
                 call.keywords.insert(0, ast.keyword(keyword, ast.Constant("ones")))
     return ast.unparse(tree)
+
+
+# Whatever was done to a layer shows in these.
+_AT_LAST = ["layer.losses", "layer.weights", "layer.trainable_weights", "layer.get_config()", "layer"]
 
 
 # --- Numbers --------------------------------------------------------------------------------------
