@@ -161,6 +161,7 @@ class Layer(State):
     batch_input_shape: tuple[int | None, ...] | None = None
     input_dtype_said: str | None = None
 
+    _call_signature: ClassVar[inspect.Signature]
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
     _first_parameter: ClassVar[str] = "inputs"
     _remember_parameters: ClassVar[frozenset[str]] = frozenset()
@@ -177,7 +178,7 @@ class Layer(State):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        signature = inspect.signature(cls.call)
+        cls._call_signature = signature = inspect.signature(cls.call)
         parameters = list(signature.parameters.values())
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
@@ -278,7 +279,7 @@ class Layer(State):
             assert_input_compatibility(self.input_spec, args[0], self.name)
         unbuilt = not self.built or self._under_construction
         if unbuilt or not args or kwargs.keys() - {"training"}:
-            inspect.signature(self.call).bind(*args, **kwargs)  # a call that cannot be changes nothing
+            self._check_arguments(args, kwargs)  # a call that cannot be changes nothing
         if unbuilt:
             self._build_for(args, kwargs)
             if self.input_spec is not None and args:  # build may have set it
@@ -313,6 +314,13 @@ class Layer(State):
         if floats and self.autocast and self.dtype_policy.is_floating:
             return inputs.astype(array_dtype(self.compute_dtype), copy=False)
         return inputs
+
+    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise TypeError unless `call` takes these."""
+        if "call" in self.__dict__:
+            inspect.signature(self.call).bind(*args, **kwargs)
+        else:
+            self._call_signature.bind(self, *args, **kwargs)
 
     def _build_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with _build_lock:
@@ -696,6 +704,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
 
 
 Layer.build = _building(Layer.build)  # type: ignore[method-assign]
+Layer._call_signature = inspect.signature(Layer.call)
 
 
 def _plain_arguments(
