@@ -375,8 +375,7 @@ KNOWN = [
             line.mentions("trainable=None")
             and (
                 ("add_weight(" in line.text and isinstance(line.theirs, Shown))
-                or "weights" in line.text
-                or "variables" in line.text
+                or any(each in line.text for each in ("weights", "variables", "losses"))
             )
         ),
         backends=("numpy", "jax", "tensorflow"),
