@@ -297,8 +297,13 @@ class Embedding(Layer):
             rows *= scale[..., np.newaxis].astype(rows.dtype)
         return rows
 
-    def _answering_table(self) -> Table | None:
-        return self._table_that_answers(Embedding)
+    def _answer_alone(self, changes: int) -> None:
+        self._answer_as(Embedding, changes)
+
+    def _answer_as(self, cls: type[Embedding], changes: int) -> None:
+        """Let the table answer alone where `call` and `remember` are those of this class."""
+        records = type(self).remember is cls.remember and "remember" not in self.__dict__
+        self._answer_with(self._table_that_answers(cls), changes, records, self._out_of_range)
 
     def _table_that_answers(self, caller: type[Embedding]) -> Table | None:
         """The table, if it alone gives what the ``call`` of this class does, and nobody wants to see that."""
@@ -308,9 +313,6 @@ class Embedding(Layer):
         table = self.table
         alone = isinstance(table, Table) and table.row_dtype.name == self.compute_dtype
         return table if alone else None
-
-    def _remembers_inputs(self) -> bool:
-        return type(self).remember is Embedding.remember and "remember" not in self.__dict__
 
     def remember(
         self,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple
 import numpy as np
 
 from fastembed import dtype_policies, eras, regularizers
-from fastembed._rows import OutOfRange, Table, add_detours
+from fastembed._rows import Table, add_detours
 from fastembed.dtypes import array_dtype
 from fastembed.layers.input_spec import assert_input_compatibility
 from fastembed.layers.state import State, not_initialised
@@ -165,7 +165,6 @@ class Layer(State):
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
     _first_parameter: ClassVar[str] = "inputs"
     _remember_parameters: ClassVar[frozenset[str]] = frozenset()
-    _out_of_range: OutOfRange = OutOfRange("raise")  # of the table that answers alone, if one does
     _training_default: ClassVar[bool | None] = None
     _build_parameters: ClassVar[tuple[str, ...]] = ("input_shape",)
     _differentiable: ClassVar[bool] = False  # whether `backpropagate` is that of `call`
@@ -296,7 +295,7 @@ class Layer(State):
             remembered = self.remember(args[0] if args else None, outputs, **told)
             shape = getattr(outputs, "shape", None)
             self._recorded.__dict__.setdefault("calls", []).append((remembered, shape))
-        self._answer_with(self._answering_table(), changes, self._remembers_inputs(), self._out_of_range)
+        self._answer_alone(changes)
         return outputs
 
     def _as_input(self, inputs: Any) -> Any:
@@ -354,13 +353,9 @@ class Layer(State):
     def _lock_state(self) -> None:
         self.__dict__["_locked"] = self._era.locks
 
-    def _answering_table(self) -> Table | None:
-        """The table that gives just what `call` would for plain arrays of ids, if there is one."""
-        return None
-
-    def _remembers_inputs(self) -> bool:
-        """Whether all that `remember` keeps of such a call is a private copy of the ids."""
-        return False
+    def _answer_alone(self, changes: int) -> None:
+        """Name the table that gives just what `call` would, if there is one: see `_answer_with`."""
+        self._answer_with(None, changes)
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs of this shape. Overridden by layers that have any."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from fastembed import ops
-from fastembed._rows import Table
 from fastembed.dtypes import array_dtype, is_float, standardize_dtype
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.layer import Shape
@@ -209,11 +208,8 @@ class ReversibleEmbedding(Embedding):
             return self.compute_dtype
         return "float64" if "float64" in (given, self.compute_dtype) else "float32"
 
-    def _answering_table(self) -> Table | None:
-        return self._table_that_answers(ReversibleEmbedding)
-
-    def _remembers_inputs(self) -> bool:
-        return type(self).remember is ReversibleEmbedding.remember and "remember" not in self.__dict__
+    def _answer_alone(self, changes: int) -> None:
+        self._answer_as(ReversibleEmbedding, changes)
 
     def remember(
         self,

@@ -313,6 +313,18 @@ class Codes(Storage):
             values = [variable.value for variable in self._parts]
         return [value.T for value in values] if self._turned else values
 
+    def _unpacked(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Codes, one a number, of rows as they are stored."""
+        return stored
+
+    def _blocks(
+        self, dtype: type[np.floating[Any]]
+    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
+        stored, scale = self._values()
+        scale = scale.astype(dtype)
+        for rows in _runs(self.shape):
+            yield rows, self._unpacked(stored[rows]).astype(dtype), scale[rows]
+
     def project(self, inputs: NDArray[Any], dtype: str) -> NDArray[Any]:
         if self._recipe.activations is None:
             return super().project(inputs, dtype)
@@ -360,12 +372,6 @@ class Int8(Codes):
         codes, scale = (variable.value for variable in self._parts)
         return Int8Table(codes, scale, dtype)
 
-    def _blocks(self, dtype: type[np.floating[Any]]) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
-        codes, scale = self._values()
-        scale = scale.astype(dtype)
-        for rows in _runs(self.shape):
-            yield rows, codes[rows].astype(dtype), scale[rows]
-
 
 class Int4(Codes):
     """int4 codes, two a byte, each row with a scale that they are divided by."""
@@ -384,19 +390,14 @@ class Int4(Codes):
         return np.zeros((shape[0], (shape[1] + 1) // 2), np.int8), np.ones(shape[0], np.float32)
 
     def embeddings(self, dtype: str) -> NDArray[Any]:
-        return unpack_int4(self._values()[0], self.shape[1], axis=-1)
+        return self._unpacked(self._values()[0])
 
     def new_table(self, dtype: str) -> Any:
         packed, scale = (variable.value for variable in self._parts)
         return Int4Table(packed, self.shape[1], scale, row_dtype=dtype)
 
-    def _blocks(
-        self, dtype: type[np.floating[Any]]
-    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any] | None]]:
-        packed, scale = self._values()
-        scale = scale.astype(dtype)
-        for rows in _runs(self.shape):
-            yield rows, unpack_int4(packed[rows], self.shape[1], axis=-1).astype(dtype), scale[rows]
+    def _unpacked(self, stored: NDArray[Any]) -> NDArray[Any]:
+        return unpack_int4(stored, self.shape[1], axis=-1)
 
 
 class Int4InBlocks(Int4):
@@ -441,7 +442,7 @@ class Int4InBlocks(Int4):
         packed, scale, zero, groups = self._values()
         scale, zero, groups = scale.astype(dtype), zero.astype(dtype), groups.astype(np.intp)
         for rows in _runs(self.shape):
-            codes: NDArray[Any] = unpack_int4(packed[rows], self.shape[1], axis=-1).astype(dtype)
+            codes: NDArray[Any] = self._unpacked(packed[rows]).astype(dtype)
             yield rows, (codes - zero[rows][:, groups]) * scale[rows][:, groups], None
 
 
