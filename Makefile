@@ -34,7 +34,7 @@ test-numpy1: dist
 	@echo "== The suite: the wheel, in an environment of its own with NumPy 1.26 =="
 	rm -rf .venv-numpy1
 	$(PYTHON) -m venv .venv-numpy1
-	.venv-numpy1/bin/pip install --quiet 'numpy==1.26.*' "$$(ls dist/*.whl)[keras-files]" pandas ml_dtypes pytest pytest-timeout hypothesis
+	.venv-numpy1/bin/pip install --quiet 'numpy==1.26.*' "$$(ls dist/*.whl)[keras-files]" pandas pytest pytest-timeout hypothesis
 	cd build && FASTEMBED_EXPECT_OPENMP=1 ../.venv-numpy1/bin/$(INSTALLED) $(WITHOUT_PROCESSES)
 
 check: .venv/.test  ## The linters, the types, the stubs against the compiled modules, the floors

@@ -145,9 +145,9 @@ class QuantizedDTypePolicy(DTypePolicy):
 
     Examples
     --------
-    >>> policy = QuantizedDTypePolicy("int8", "mixed_bfloat16")
+    >>> policy = QuantizedDTypePolicy("int8", "float64")
     >>> policy.name, policy.variable_dtype, policy.compute_dtype, policy.quantization_mode
-    ('int8_from_mixed_bfloat16', 'float32', 'bfloat16', 'int8')
+    ('int8_from_float64', 'float64', 'float64', 'int8')
     """
 
     quantization_mode: str

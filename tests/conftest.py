@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,17 @@ def parallel():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Where ml_dtypes is not installed, a test that asks for arrays of bfloat16 is skipped."""
+    try:
+        return (yield)
+    except Exception as error:
+        if importlib.util.find_spec("ml_dtypes") is None and "need the package ml_dtypes" in str(error):
+            pytest.skip("needs ml_dtypes")
+        raise
 
 
 def pytest_terminal_summary(terminalreporter):
