@@ -387,9 +387,9 @@ def test_arrays_may_be_read_only_and_anywhere():
 
 # --- How numbers are quantised --------------------------------------------------------------------
 
-FLOATS32 = st.one_of(
-    st.floats(-1e4, 1e4, width=32), st.sampled_from([0.0, -0.0, 1e-45, -1e-38, 1e-7, 3e38, -3e38])
-)
+# As float32 has them: NumPy 1 compares a float32 with the double of 1e-7, and they differ.
+ODD_FLOATS32 = np.float32([0.0, -0.0, 1e-45, -1e-38, 1e-7, 3e38, -3e38]).tolist()
+FLOATS32 = st.one_of(st.floats(-1e4, 1e4, width=32), st.sampled_from(ODD_FLOATS32))
 
 
 @st.composite
