@@ -91,7 +91,8 @@ cdef extern from "rows.h" nogil:
         fe_add add_float64
         fe_add sum_float32
         fe_add sum_float64
-    const fe_rows* fe_best_rows(const char* limit)
+    const fe_rows* fe_rows_for(int isa)
+    int fe_best_isa(const char* limit)
     enum: FE_LINE
 
 cdef extern from "team.h" nogil:
@@ -202,7 +203,7 @@ cdef const fe_rows* _choose_rows() except NULL:
         )
         limit = ""
     limit = limit.encode()
-    return fe_best_rows(<const char*>limit if limit else NULL)
+    return fe_rows_for(fe_best_isa(<const char*>limit if limit else NULL))
 
 
 cdef const fe_rows* _rows = _choose_rows()

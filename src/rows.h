@@ -1,13 +1,11 @@
-/* One row in, one row out: the kernels, and which instruction set's copy of them runs.
- *
- * rows_kernels.h is compiled once per instruction set by the tiny rows_<isa>.c files; nothing else
- * in the project knows about instruction sets. All sets compute the same bits.
- */
+/* One row in, one row out: the kernels (rows_kernels.h), compiled once per instruction set (isa.h). */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "isa.h"
 
 enum { FE_LINE = 64 }; /* bytes of a cache line */
 
@@ -97,22 +95,15 @@ extern const fe_rows fe_rows_baseline;
 extern const fe_rows fe_rows_avx2, fe_rows_avx512;
 #endif
 
-/* The best set that this processor has, not above the one named (NULL: no limit). */
-static inline const fe_rows *fe_best_rows(const char *limit)
+/* The copy for an instruction set (isa.h). */
+static inline const fe_rows *fe_rows_for(int isa)
 {
 #if defined(__x86_64__)
-    int level = 2;
-    if (limit && strcmp(limit, "avx2") == 0)
-        level = 1;
-    if (limit && strcmp(limit, "baseline") == 0)
-        level = 0;
-    __builtin_cpu_init();
-    if (level >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    if (isa == FE_AVX512)
         return &fe_rows_avx512;
-    if (level >= 1 && __builtin_cpu_supports("avx2"))
+    if (isa == FE_AVX2)
         return &fe_rows_avx2;
 #endif
-    (void)limit;
+    (void)isa;
     return &fe_rows_baseline;
 }

@@ -1,4 +1,2 @@
-/* The row kernels for what every processor of the build's architecture has. */
-#define FE_ISA baseline
-#define FE_TARGET
+#include "isa_baseline.h"
 #include "rows_kernels.h"

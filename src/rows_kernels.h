@@ -1,5 +1,4 @@
-/* The row kernels, compiled once per instruction set. Before including this file define
- * FE_ISA (a suffix) and FE_TARGET (the functions' target attribute, may be empty). */
+/* The row kernels, compiled once per instruction set (isa.h). */
 
 #include "rows.h"
 
@@ -7,14 +6,7 @@
   #include <immintrin.h>
 #endif
 
-#define FE_PASTE_(a, b) a##_##b
-#define FE_PASTE(a, b) FE_PASTE_(a, b)
-#define FE_TEXT_(a) #a
-#define FE_TEXT(a) FE_TEXT_(a)
-
 #include "ids.h"
-
-#define FE_INLINE static inline __attribute__((always_inline))
 
 /* Every cache line of a row. (The last one apart, for rows that start within a line.) */
 FE_TARGET FE_INLINE void fetch_row(const char *row, size_t n)
