@@ -24,8 +24,8 @@ def slopes(function: Callable[[], float], array: np.ndarray, step: float = 1e-6)
 def check_gradients(layer, inputs, *, before_call=lambda: None, rtol=1e-6, atol=1e-7, seed=0, **arguments):
     """`backward` against finite differences, for the inputs and every trainable weight.
 
-    ``layer`` and ``inputs`` (an array, or a list of them) are of float64. ``before_call`` puts back what a call
-    changes (a seed, moving averages). Returns the gradient of the inputs.
+    ``layer`` and ``inputs`` (an array, or a list of them) are of float64. ``before_call`` puts back what
+    a call changes (a seed, moving averages). Returns the gradient of the inputs.
     """
     arrays = [np.array(x, np.float64) for x in (inputs if isinstance(inputs, list) else [inputs])]
     given = arrays if isinstance(inputs, list) else arrays[0]
