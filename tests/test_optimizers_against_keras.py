@@ -1,8 +1,8 @@
-"""Every optimizer beside real Keras 3 on JAX: from the same weights and gradients, the same weights and state.
+"""Every optimizer beside real Keras 3 on JAX: from the same weights and gradients to the same weights.
 
 Ours is given the gradient of a table as `IndexedSlices` whose rows repeat, Keras the sum of them, dense. Rows
-are left alone for a long time, some for ever. Keras's steps are compiled as one program, which tells the weights
-after each of them; ours are read only now and then, so that moves are owed in between.
+are left alone for a long time, some for ever. Keras's steps are compiled as one program, which tells the
+weights after each of them; ours are read only now and then, so that moves are owed in between.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from twins import Dense
 from two_libraries import Raised, make, process
 
 import fastembed
@@ -99,7 +100,7 @@ def state(optimizer):
 
 
 def learned_by_keras(library, setting):
-    """Weights after each step; after the last the optimizer's state, and the weights at the end of training."""
+    """Weights after each step; after the last one the optimizer's state, and the weights of the end."""
     import jax
 
     weights, _, _, *gradients = training(setting.scale, setting.dtype)
@@ -409,3 +410,44 @@ def test_steps_without_a_gradient_of_the_table(keras, setting):
 @each([Setting(f"optimizers.{rule}", dense=steps) for rule in RULES for steps in [(60, 110)]])
 def test_dense_gradients_between_sparse_ones(keras, setting):
     follows(keras, setting)
+
+
+# --- The twins, beside which the long runs of test_exactness.py go ---------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "constants", "optimizer"),
+    [
+        ("sgd", {}, "SGD(0.02)"),
+        ("momentum", {}, "SGD(0.02, momentum=0.9)"),
+        ("nesterov", {"momentum": 0.8}, "SGD(0.02, momentum=0.8, nesterov=True)"),
+        ("rmsprop", {}, "RMSprop(0.02)"),
+        ("rmsprop_centered", {"rho": 0.8}, "RMSprop(0.02, rho=0.8, centered=True)"),
+        ("rmsprop_momentum", {}, "RMSprop(0.02, momentum=0.9)"),
+        ("rmsprop_centered_momentum", {"momentum": 0.7}, "RMSprop(0.02, momentum=0.7, centered=True)"),
+        ("adagrad", {}, "Adagrad(0.02)"),
+        ("adadelta", {"epsilon": 1e-5}, "Adadelta(0.02, epsilon=1e-5)"),
+        ("adam", {}, "Adam(0.02)"),
+        ("adam", {"epsilon": 0.1, "weight_decay": 0.3}, "AdamW(0.02, epsilon=0.1, weight_decay=0.3)"),
+        ("amsgrad", {"beta_2": 0.9}, "Adam(0.02, beta_2=0.9, amsgrad=True)"),
+        ("adamax", {}, "Adamax(0.02)"),
+        ("nadam", {"beta_1": 0.8}, "Nadam(0.02, beta_1=0.8)"),
+        ("ftrl", {"l1": 0.01}, "Ftrl(0.02, l1_regularization_strength=0.01)"),
+        (
+            "ftrl",
+            {"l2": 0.01, "l2_shrinkage": 0.02, "beta": 0.1, "learning_rate_power": -0.6},
+            "Ftrl(0.02, l2_regularization_strength=0.01, l2_shrinkage_regularization_strength=0.02, beta=0.1,"
+            " learning_rate_power=-0.6)",
+        ),
+        ("lion", {}, "Lion(0.02)"),
+        ("lamb", {"beta_1": 0.8}, "Lamb(0.02, beta_1=0.8)"),
+    ],
+)
+def test_twins(keras, rule, constants, optimizer):
+    setting = Setting(f"optimizers.{optimizer}", dtype="float64")
+    path, _, _ = keras(learned_by_keras, setting)
+    weights, _, _, of_table, _ = training(1.0, "float64")
+    twin = Dense(rule, weights[0], learning_rate=0.02, **constants)
+    for gradient, their in zip(of_table, path[0]):
+        twin.step(gradient)
+        np.testing.assert_allclose(twin.w, their, rtol=1e-10, atol=1e-12)
