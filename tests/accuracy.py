@@ -1,8 +1,8 @@
 """How exact the steps on rows are: ``make accuracy`` prints goal, measured, holds or falls short.
 
 A table learns from sparse gradients beside two twins that move every row at every step, one in float64 and
-one in float32. Each of its rows has gradients of its own size and its own pauses between them. The goal: after
-20,000 steps no row is further from the float64 twin than twice what the float32 twin is, plus 1e-7.
+one in float32. Each of its rows has gradients of its own size and its own pauses between them. The goal:
+after 20,000 steps no row is further from the float64 twin than twice what the float32 twin is, plus 1e-7.
 ``tests/test_exactness.py`` runs a short form.
 """
 
