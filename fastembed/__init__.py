@@ -36,7 +36,7 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, mixed_precision, saving, utils
+    from fastembed import config, mixed_precision, optimizers, saving, utils
 
 __all__ = [
     "DTypePolicy",
@@ -57,6 +57,7 @@ __all__ = [
     "mixed_precision",
     "num_threads",
     "ops",
+    "optimizers",
     "quantizers",
     "random",
     "recording",
@@ -67,7 +68,7 @@ __all__ = [
     "utils",
 ]
 
-_LAZY = frozenset({"config", "mixed_precision", "saving", "utils"})
+_LAZY = frozenset({"config", "mixed_precision", "optimizers", "saving", "utils"})
 
 
 def __getattr__(name: str) -> Any:

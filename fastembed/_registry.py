@@ -175,7 +175,7 @@ class Registry:
             raise self._not_understood(config)
         # Since tf.keras 2.11 a config says whose class it means: Keras's own are in one of its modules and
         # are registered under no other name; the module of one in the user's own script is written as None.
-        from_keras = registered_name == name and _is_of_keras(config.get("module", "keras"))
+        from_keras = registered_name == name and is_of_keras(config.get("module", "keras"))
         said_to_be_keras_s = from_keras and config.get("registered_name", name) is None
         return _Description(name, None if said_to_be_keras_s else registered_name, settings, from_keras)
 
@@ -216,7 +216,8 @@ def is_class_of_keras(cls: type) -> bool:
     return cls in _homes
 
 
-def _is_of_keras(module: Any) -> bool:
+def is_of_keras(module: Any) -> bool:
+    """Whether this is the name of a module of some Keras."""
     return isinstance(module, str) and module.partition(".")[0] in _KERAS_PACKAGES
 
 
@@ -338,7 +339,7 @@ def _deserialized(config: Any, custom_objects: Mapping[str, Any] | None) -> Any:
 
 def _may_be_in(module: Any, home: str) -> bool:
     """Whether some Keras kept in ``module`` what Keras 3 keeps in ``home``."""
-    return _is_of_keras(module) and (module == "keras" or home.rpartition(".")[2] in module.split("."))
+    return is_of_keras(module) and (module == "keras" or home.rpartition(".")[2] in module.split("."))
 
 
 def _as_array(settings: Any) -> NDArray[Any]:

@@ -10,6 +10,7 @@ keyword: what a position means, how things are named and ordered, and which dial
 from __future__ import annotations
 
 import functools
+import numbers
 import warnings
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -74,6 +75,13 @@ class Era:
 
     # Parameters of constructors in the order of their positions, where that is not the signature's.
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # What an optimizer takes after the arguments of its class, by position.
+    _settings: ClassVar[tuple[str, ...]] = (
+        "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
+        "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps", "name",
+    )  # fmt: skip
+    # What constructors of optimizers take for arguments that are not given, where it is not the signature's.
+    _optimizer_defaults: ClassVar[Mapping[str, Config]] = {}
     # Entries of our configs that this Keras's layers do not know, whatever they say.
     _unknown_entries: ClassVar[frozenset[str]] = frozenset({"input_length"})
     # Entries that this Keras writes only where they say something else.
@@ -89,27 +97,48 @@ class Era:
 
     def arguments(self, kind: str, args: tuple[Any, ...], kwargs: Config) -> tuple[tuple[Any, ...], Config]:
         """The arguments of a constructor as our signature has them."""
-        renamed = RENAMED.get(kind, {})
         order = self._positions.get(kind)
         if order is not None and args:
-            if len(args) > len(order):
-                raise TypeError(
-                    f"In the era {self.name!r} {kind} can accept only {len(order)} positional arguments "
-                    f"{order}, but you passed {len(args)}: {args!r:.200}"
-                )
-            given = dict(zip(order, args))
-            if twice := given.keys() & kwargs.keys():
-                raise TypeError(f"{kind}() got {', '.join(sorted(twice))} both by position and by keyword")
-            args, kwargs = (), {**given, **kwargs}
-        if renamed.keys() & kwargs.keys():
-            kwargs = dict(kwargs)
-            for old in renamed.keys() & kwargs.keys():
-                if renamed[old] in kwargs:
-                    raise TypeError(
-                        f"{kind}() got {renamed[old]!r} and also {old!r}, which is its name in Keras 1"
-                    )
-                kwargs[renamed[old]] = kwargs.pop(old)
-        return args, kwargs
+            args, kwargs = (), self._by_keyword(kind, order, args, kwargs)
+        return args, _renamed(kind, RENAMED.get(kind, {}), kwargs)
+
+    def _by_keyword(self, kind: str, order: tuple[str, ...], args: tuple[Any, ...], kwargs: Config) -> Config:
+        if len(args) > len(order):
+            raise TypeError(
+                f"In the era {self.name!r} {kind} can accept only {len(order)} positional arguments "
+                f"{order}, but you passed {len(args)}: {args!r:.200}"
+            )
+        given = dict(zip(order, args))
+        if twice := given.keys() & kwargs.keys():
+            raise TypeError(f"{kind}() got {', '.join(sorted(twice))} both by position and by keyword")
+        return {**given, **kwargs}
+
+    def optimizer_arguments(
+        self, kind: str, own: tuple[str, ...], args: tuple[Any, ...], kwargs: Config
+    ) -> Config:
+        """The arguments of an optimizer's constructor, whose class has those named ``own``, by keyword."""
+        order = self._positions.get(kind, (*own, *(name for name in self._settings if name not in own)))
+        given = _renamed(kind, {"lr": "learning_rate"}, self._by_keyword(kind, order, args, kwargs))
+        return {**self._optimizer_defaults.get(kind, {}), **self._optimizer_settings(kind, given)}
+
+    def _optimizer_settings(self, kind: str, given: Config) -> Config:
+        if given.pop("decay", None) is not None:
+            warnings.warn(
+                "Argument `decay` is no longer supported and will be ignored, as in Keras 3. "
+                "`learning_rate=schedules.InverseTimeDecay(learning_rate, 1, decay)` says the same, and in "
+                "the earlier eras `decay` is obeyed.",
+                stacklevel=4,
+            )
+        return given
+
+    def optimizer_name(self, class_name: str, name: str | None) -> str:
+        """An optimizer's name: the one given, checked, or an automatic one."""
+        checked_name(name)
+        return automatic_name(snake_case(class_name)) if name is None else name
+
+    def as_float(self, value: Any) -> float | None:
+        """A number where an optimizer takes a float; None if this Keras does not take it for one."""
+        return value if isinstance(value, float) else None
 
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         """The error for keywords that no Keras has."""
@@ -246,8 +275,22 @@ class TensorFlowKeras(Era):
             "activity_regularizer", "embeddings_constraint", "mask_zero", "input_length", "sparse",
         ),
     }  # fmt: skip
+    _settings = (*Era._settings[:7], "jit_compile", "name")
+    _optimizer_defaults: ClassVar = {
+        "RMSprop": {"ema_overwrite_frequency": 100},
+        "Lion": {"learning_rate": 0.0001},
+    }
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
     _unsaid: ClassVar = {}
+
+    def _optimizer_settings(self, kind: str, given: Config) -> Config:
+        return {k: v for k, v in given.items() if k not in ("jit_compile", "is_legacy_optimizer")}
+
+    def optimizer_name(self, class_name: str, name: str | None) -> str:
+        return class_name if name is None else str(name)
+
+    def as_float(self, value: Any) -> float | None:
+        return float(value) if isinstance(value, numbers.Real) else None
 
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         return TypeError("Keyword argument not understood:", *unknown)
@@ -354,7 +397,32 @@ class Keras2(TensorFlowKeras):
     name = "keras2"
     shape_is_kept = True
 
-    _positions: ClassVar = {"Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": ()}
+    _positions: ClassVar = {
+        "Embedding": ("input_dim", "output_dim"),
+        "Dense": ("units",),
+        "Layer": (),
+        "SGD": ("learning_rate", "momentum", "decay", "nesterov"),
+        "RMSprop": ("learning_rate", "rho", "epsilon", "decay"),
+        "Adagrad": ("learning_rate", "epsilon", "decay"),
+        "Adadelta": ("learning_rate", "rho", "epsilon", "decay"),
+        "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "decay", "amsgrad"),
+        "Adamax": ("learning_rate", "beta_1", "beta_2", "epsilon", "decay"),
+        "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon", "schedule_decay"),
+    }
+    _optimizer_defaults: ClassVar[Mapping[str, Config]] = {
+        "Adagrad": {"learning_rate": 0.01, "initial_accumulator_value": 0.0},
+        "Adadelta": {"learning_rate": 1.0},
+        "Adamax": {"learning_rate": 0.002},
+        "Nadam": {"learning_rate": 0.002, "schedule_decay": 0.004},
+    }
+
+    def _optimizer_settings(self, kind: str, given: Config) -> Config:
+        """``clipnorm`` was that of all gradients together."""
+        given = super()._optimizer_settings(kind, given)
+        return _renamed(kind, {"clipnorm": "global_clipnorm"}, given)
+
+    def optimizer_name(self, class_name: str, name: str | None) -> str:
+        return Era.optimizer_name(self, class_name, name)  # in Keras 2 they had none
 
     def trainable(self, value: Any) -> bool:
         return bool(value)
@@ -398,7 +466,12 @@ class Keras1(Keras2):
             "activity_regularizer", "W_constraint", "b_constraint", "bias", "input_dim",
         ),
         "Layer": (),
+        **{kind: order for kind, order in Keras2._positions.items() if "learning_rate" in order},
     }  # fmt: skip
+    _optimizer_defaults: ClassVar = {
+        kind: {**Keras2._optimizer_defaults.get(kind, {}), "epsilon": 1e-8}
+        for kind in ("RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")
+    }
     _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
 
     def layer_name(self, class_name: str, name: str | None) -> str:
@@ -444,6 +517,15 @@ class Keras1(Keras2):
         }
 
 
+def _renamed(kind: str, renamed: Mapping[str, str], kwargs: Config) -> Config:
+    """``kwargs`` with today's names."""
+    old_ones = renamed.keys() & kwargs.keys()
+    for old in old_ones:
+        if renamed[old] in kwargs:
+            raise TypeError(f"{kind}() got {renamed[old]!r} and also {old!r}, which is its earlier name")
+    return {renamed.get(key, key): value for key, value in kwargs.items()} if old_ones else kwargs
+
+
 def once(variables: Any) -> list[Any]:
     """Each object once, in the order of first appearance."""
     return list({id(variable): variable for variable in variables}.values())
@@ -486,6 +568,15 @@ _current: ContextVar[Era] = ContextVar("fastembed.era", default=_ERAS["keras3"])
 def current() -> Era:
     """The era that a layer takes when it is made now."""
     return _current.get()
+
+
+def of_optimizer_config(config: Mapping[str, Any]) -> Era:
+    """Of the Keras that wrote the config of an optimizer; of one that does not tell, the current era."""
+    if "lr" in config:
+        return _ERAS["keras2"]
+    if {"decay", "jit_compile", "is_legacy_optimizer"} & config.keys():
+        return _ERAS["tf.keras"]
+    return _ERAS["keras3"] if "loss_scale_factor" in config else current()
 
 
 def _by_name(name: str) -> Era:
