@@ -33,7 +33,7 @@ CLASSES = {
     "rmsprop_momentum": "RMSprop(momentum=0.9)",
     "rmsprop_centered_momentum": "RMSprop(momentum=0.9, centered=True)",
     "adagrad": "Adagrad()",
-    "rowwise_adagrad": "RowwiseAdagrad()",
+    "rowwise_adagrad": "RowWiseAdagrad()",
     "adadelta": "Adadelta()",
     "adam": "Adam()",
     "amsgrad": "Adam(amsgrad=True)",
@@ -75,7 +75,8 @@ class Case(NamedTuple):
     def twin(self, w: np.ndarray, dtype: str = "float64") -> Dense:
         """Its dense twin."""
         rate = self._rate()
-        schedule = rate if isinstance(rate, float) else lambda step: float(rate(step))
+        # A learning rate is a variable, of float32.
+        schedule = float(np.float32(rate)) if isinstance(rate, float) else lambda step: float(rate(step))
         return Dense(self.rule, w, dtype, learning_rate=schedule, **self.arguments)
 
     def move(self, twin: Dense, gradient: np.ndarray) -> None:

@@ -102,7 +102,7 @@ class Life:
         elif not isinstance(self.case.learning_rate, str):  # of a schedule none is set
             self.optimizer.learning_rate = said[0]
             for twin in self.twins:
-                twin.learning_rate = said[0]
+                twin.learning_rate = float(np.float32(said[0]))
 
     def layer(self, **arguments):
         """A layer whose table it is."""

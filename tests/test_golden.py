@@ -176,4 +176,5 @@ def test_optimizers_sum_repeated_ids_first(optimizer, repeated, once, others):
         optimizer.apply_gradients([(embedding.embeddings.gradient, embedding.embeddings)])
         embedding.embeddings.clear_gradient()
     expected = np.repeat([[others], [repeated], [once], [others], [others]], 2, axis=1)
-    np.testing.assert_allclose(embedding.embeddings.numpy(), expected, rtol=0, atol=1e-6)
+    # Keras has powers of float32: 1 - 0.999 is 1.3e-5 away from it.
+    np.testing.assert_allclose(embedding.embeddings.numpy(), expected, rtol=0, atol=4e-6)

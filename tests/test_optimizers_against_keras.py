@@ -95,8 +95,9 @@ def built(library, setting, variables):
 
 
 def state(optimizer):
-    """The optimizer's variables: their names and values."""
-    return {variable.path.partition("/")[2]: np.array(variable) for variable in optimizer.variables}
+    """The optimizer's variables: their names (that of one of Nadam's is a number) and values."""
+    paths = (re.sub(r".*/|_\d+$", "", variable.path) for variable in optimizer.variables)
+    return {path: np.array(variable) for path, variable in zip(paths, optimizer.variables)}
 
 
 def learned_by_keras(library, setting):
@@ -147,6 +148,7 @@ def learned_by_us(setting):
     layer = fastembed.layers.Embedding.from_variable(
         table, embeddings_regularizer=make(fastembed, setting.regularizer or "None")
     )
+    table.path = table.name  # not that of the layer
     optimizer = built(fastembed, setting, variables)
     seen = {}
     for step in range(STEPS):
@@ -245,7 +247,7 @@ CONSTANTS = [
     "Adadelta(0.5, rho=0.8, epsilon=1e-4)",
     "Adam(0.003, beta_1=0.5, beta_2=0.9, epsilon=1e-3)",
     "Adam(0.003, beta_1=0.0)",
-    "Adam(0.003, beta_1=0.99, beta_2=0.9)",
+    "Adam(0.0003, beta_1=0.99, beta_2=0.9)",  # steps of rows that rest grow
     "Adam(0.003, epsilon=1.0)",
     "AdamW(0.003, weight_decay=0.5, amsgrad=True)",
     "Adamax(0.003, beta_1=0.5, beta_2=0.9, epsilon=1e-2)",
@@ -266,7 +268,7 @@ def test_rules(keras, setting, dtype):
 
 
 @each(
-    [Setting(f"optimizers.{rule}", scale=1e-6) for rule in RULES]
+    [Setting(f"optimizers.{rule}", scale=1e-6) for rule in RULES if re.match("Adam|Nadam|Ftrl|L", rule)]
     + [Setting(f"optimizers.{rule}", scale=100.0) for rule in RULES if "Ada" in rule]
 )
 def test_small_and_large_gradients(keras, setting):
@@ -330,7 +332,7 @@ SCHEDULES = [
     "InverseTimeDecay(0.02, 50, 0.5, staircase=True)",
     "PiecewiseConstantDecay([20, 120], [0.02, 0.001, 0.01])",
     "PolynomialDecay(0.02, 120)",
-    "PolynomialDecay(0.02, 60, end_learning_rate=0.001, power=2.0, cycle=True)",
+    "PolynomialDecay(0.02, 64, end_learning_rate=0.001, power=2.0, cycle=True)",  # XLA multiplies by 1 / 64
     "CosineDecay(0.02, 120)",
     "CosineDecay(0.001, 100, alpha=0.1, warmup_target=0.02, warmup_steps=50)",
     "CosineDecayRestarts(0.02, 40)",
