@@ -107,14 +107,20 @@ cdef bint _add_as_is(fe_table table, cnp.ndarray array, bint writable, ids, valu
 
 cdef bint _add_to_table(Table table, ids, values) except -1:
     """The same for a table's rows."""
-    # The array keeps this memory until the addition is done, whoever swaps it meanwhile.
-    cdef cnp.ndarray array = table.held
+    cdef cnp.ndarray array
     if table.table.codes is not NULL:
         raise TypeError(
             f"nothing can be added in place to rows that are stored as codes: {table!r}. dequantized() gives "
             "an array of floats that can be added to and quantised again"
         )
-    return _add_as_is(table.table, array, table.writable, ids, values)
+    while table.owed is not None:
+        table.owed.settle_for_writing()
+    # The array keeps this memory until the addition is done, whoever swaps it meanwhile.
+    array = table.held
+    if not _add_as_is(table.table, array, table.writable, ids, values):
+        return False
+    table.additions += 1
+    return True
 
 
 def accumulate(Table table not None, ids, values):

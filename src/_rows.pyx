@@ -439,7 +439,7 @@ cdef Outside _take(Lookup* job) except *:
         Team team
         bint keeps_gil
         Outside first
-    if job.table.row_bytes > WIDE_BYTES and job.table.codes is NULL:
+    if job.table.row_bytes > WIDE_BYTES and job.table.codes is NULL and job.table.owed is NULL:
         return _take_wide(job)
     team = team_for(nbytes, n)
     first.position = -1
@@ -522,7 +522,7 @@ cdef fe_table rows_of(cnp.ndarray array, bint widen) except *:
     table.row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
     table.out_row_bytes = dim * sizeof(float) if widen else table.row_bytes
     table.ahead = rows_ahead(table.row_bytes, PyArray_NBYTES(array))
-    table.codes = NULL
+    table.codes = table.owed = NULL
     table.take = kernels.widen_bfloat16 if widen else kernels.copy
     table.stream = NULL if widen else kernels.stream
     return table
@@ -680,6 +680,28 @@ def gather(array, ids, out=None, out_of_range=_raise):
 
 
 @cython.auto_pickle(False)
+cdef class Owed:
+    """Base of what is owed to the rows of a table: moves that are made when a row is next needed.
+
+    While a `Table` holds one, every lookup finishes the rows that it returns, and leaves those that are
+    stored as they are. A subclass says by which kernel, and overrides `settle_for_writing`.
+    """
+    def settle_for_writing(self):
+        """Make all moves; afterwards the table holds none.
+
+        Called before anything is added to rows of the table in place, with whatever locks its caller has.
+
+        Raises
+        ------
+        TypeError
+            By this base, which cannot settle anything.
+        """
+        raise TypeError(
+            f"nothing can be added in place to rows that are owed moves: {self!r} cannot settle them"
+        )
+
+
+@cython.auto_pickle(False)
 cdef class Table:
     """Rows in memory, looked up by id.
 
@@ -702,23 +724,28 @@ cdef class Table:
     """
     def __cinit__(self, *_, **__):
         # Whatever happens to __init__, there is memory to look at.
-        self._open(np.empty((0, 0), np.uint8), False, False)
+        self._open(np.empty((0, 0), np.uint8), False, False, None)
 
     def __init__(self, array, *, bint widen=False, writable=None):
         if not isinstance(array, np.ndarray):
             raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
-        self._open(array, widen, array.flags.writeable if writable is None else writable)
+        self._open(array, widen, array.flags.writeable if writable is None else writable, None)
 
-    cdef _open(self, cnp.ndarray array, bint widen, bint writable):
+    cdef _open(self, cnp.ndarray array, bint widen, bint writable, Owed owed):
         cdef:
             # A plain array of our own: one that others hold can be given another shape at any time, and a
             # subclass may say anything of itself.
             cnp.ndarray held = np.ndarray.view(array, np.ndarray), _old_held = self.held
             fe_table table = rows_of(held, widen)
             cnp.dtype row_dtype = np.dtype(np.float32) if widen else held.dtype
-        # From here to the end nothing can fail or let go of the GIL (the old memory is released after it),
+            Owed _old_owed = self.owed
+        if owed is not None:
+            if owed.take is NULL:
+                raise TypeError(f"{owed!r} has no kernel that could finish rows")
+            table.take, table.stream, table.owed = owed.take, NULL, owed.state
+        # From here to the end nothing can fail or let go of the GIL (what is old is released after it),
         # so a lookup from another thread sees the old table or the new one and nothing in between.
-        self.held, self.row_dtype = held, row_dtype
+        self.held, self.row_dtype, self.owed = held, row_dtype, owed
         self.table, self.widen, self.writable = table, widen, writable
 
     @property
@@ -737,17 +764,18 @@ cdef class Table:
     def __repr__(self):
         return f"<{type(self).__name__} of {len(self):,} rows, shape {self.shape}, {self.row_dtype}>"
 
-    def replace(self, array):
-        """Swap the memory for that of ``array``, of the same shape and dtype.
+    def replace(self, array, Owed owed=None):
+        """Swap the memory for that of ``array``, of the same shape and dtype, whose rows are owed ``owed``.
 
-        Lookups that run meanwhile finish on the old memory: each row is wholly old or wholly new.
+        Lookups that run meanwhile finish on the old memory and by what that was owed: each row is wholly old
+        or wholly new.
         """
         if not isinstance(array, np.ndarray) or array.shape != self.shape or array.dtype != self.held.dtype:
             raise ValueError(
                 f"a table of shape {self.shape} and dtype {self.held.dtype} cannot take over "
                 f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array).__name__)}"
             )
-        self._open(array, self.widen, self.writable)
+        self._open(array, self.widen, self.writable, owed)
 
     def gather(self, ids, out=None, out_of_range=_raise):
         """Rows at ``ids``.
@@ -778,8 +806,9 @@ cdef class Table:
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
         cdef:
             Lookup job
-            # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
+            # These keep what the table points to until the lookup is done, whoever swaps it meanwhile.
             cnp.ndarray array = self.held
+            Owed _owed = self.owed
         job.table = self.table
         return _look_up(&job, array, self.row_dtype, ids, out, policy)
 

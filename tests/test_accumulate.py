@@ -212,6 +212,21 @@ def test_what_fits_as_it_is_goes_the_short_way_and_nothing_else():
         ops.scatter_add(table, np.ma.array(ids, mask=[0, 1]), values)
 
 
+def test_a_table_counts_its_additions():
+    table = _rows.Table(np.zeros((4, 2), "f4"))
+    ids, values = np.array([1, 3]), np.ones((2, 2), "f4")
+    for add in (_additions.accumulate, _additions.add_as_is, ops.scatter_add):
+        before = table.additions
+        add(table, ids, values)
+        assert table.additions == before + 1
+    assert not _additions.add_as_is(table, ids, values.astype("f8"))
+    with pytest.raises(IndexError):
+        _additions.accumulate(table, ids + 1, values)
+    assert table.additions == 3
+    table.replace(table.array)
+    assert table.additions == 3
+
+
 @pytest.mark.parametrize("bad", [4, -1, 2**40])
 def test_a_bad_id_changes_nothing(bad, rng):
     table = rng.random((4, 3))

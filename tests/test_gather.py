@@ -323,6 +323,17 @@ def test_mapped_memory_may_be_swapped_while_it_is_looked_up():
     assert not wrong
 
 
+def test_a_table_is_owed_nothing_that_has_no_kernel():
+    table = DenseTable(np.ones((2, 2)))
+    for owed, message in [(_rows.Owed(), "has no kernel"), ("moves", "incorrect type")]:
+        with pytest.raises(TypeError, match=message):
+            table.replace(np.zeros((2, 2)), owed)
+    assert table.owed is None
+    np.testing.assert_array_equal(table.gather(np.array([1])), [[1, 1]])
+    with pytest.raises(TypeError, match="nothing can be added in place to rows that are owed moves"):
+        _rows.Owed().settle_for_writing()
+
+
 def test_a_table_that_was_never_initialised_is_empty():
     table = _rows.Table.__new__(_rows.Table)
     assert (len(table), table.shape) == (0, (0, 0))

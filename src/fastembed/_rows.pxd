@@ -30,6 +30,7 @@ cdef extern from "rows.h" nogil:
         Py_ssize_t out_row_bytes
         Py_ssize_t ahead
         const fe_codes* codes
+        const void* owed
         fe_take take
         fe_take stream
     ctypedef void (*fe_add)(
@@ -121,15 +122,22 @@ cdef fe_policy for_table(OutOfRange policy, Py_ssize_t rows, bint is_signed) noe
 
 # --- Tables ---------------------------------------------------------------------------------------
 
+cdef class Owed:
+    cdef:
+        fe_take take        # of a table whose rows are owed moves: finishes each row on its way out, alone
+        const void* state   # where it finds them, as fe_table.owed
+
 cdef class Table:
     cdef:
         cnp.ndarray held              # the rows as they are stored, in an array that nobody else has
         readonly cnp.dtype row_dtype  # of the rows that a lookup returns
         fe_table table                # the same for the loops
+        readonly Owed owed            # or None: the rows are as they are stored
+        readonly size_t additions     # how often something was added to rows in place
         bint widen
         bint writable
 
-    cdef _open(self, cnp.ndarray array, bint widen, bint writable)
+    cdef _open(self, cnp.ndarray array, bint widen, bint writable, Owed owed)
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy)
 
 # An array's memory as a table's, if it can be one.
