@@ -41,14 +41,14 @@ class Steps:
         indices: NDArray[Any],
         values: NDArray[Any],
         numbers: tuple[float, ...],
-        decay: float = 0,
+        decay: float = 0.0,
         nonneg: bool = False,
     ) -> None: ...
     def step_all(
         self,
         gradient: NDArray[Any] | None,
         numbers: tuple[float, ...],
-        decay: float = 0,
+        decay: float = 0.0,
         nonneg: bool = False,
     ) -> None: ...
     def step_all_by_rows(
@@ -56,6 +56,6 @@ class Steps:
         indices: NDArray[Any],
         values: NDArray[Any],
         numbers: tuple[float, ...],
-        decay: float = 0,
+        decay: float = 0.0,
         nonneg: bool = False,
     ) -> None: ...
