@@ -426,7 +426,7 @@ class CosineDecayRestarts(_Schedule):
 
 _registry = Registry(
     "learning rate schedule",
-    {name: cls for name, cls in subclasses_in(globals(), LearningRateSchedule).items()},
+    subclasses_in(globals(), LearningRateSchedule),
     module="keras.optimizers.schedules",
 )
 
