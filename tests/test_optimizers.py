@@ -10,6 +10,8 @@ import inspect
 import json
 import math
 import pickle
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -492,6 +494,9 @@ def test_only_gradients_that_were_used_are_cleared():
     with pytest.raises(ValueError):
         optimizer.apply([np.ones(2)], [two])
     assert two.gradient is not None
+    with pytest.warns(UserWarning, match="do not exist"):
+        optimizer.apply([[1.0], None], [one, two])
+    assert two.gradient is not None
 
 
 def test_the_learning_rate():
@@ -835,6 +840,19 @@ def test_configs(cls):
         assert type(read) is cls
         assert read.get_config() == config
         assert fastembed.saving.deserialize_keras_object(written).get_config() == config
+
+
+def test_configs_are_read_before_anybody_has_named_an_optimizer():
+    code = (
+        "import fastembed\n"
+        "for module in (fastembed.saving, fastembed.utils):\n"
+        "    made = module.deserialize_keras_object({'module': 'keras.optimizers', 'class_name': 'Adam',\n"
+        "        'config': {'learning_rate': {'module': 'keras.optimizers.schedules', 'class_name':\n"
+        "        'CosineDecay', 'config': {'initial_learning_rate': 0.1, 'decay_steps': 5}}}})\n"
+        "    print(made.learning_rate)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["0.1", "0.1"], done.stderr
 
 
 @each_class
