@@ -276,7 +276,7 @@ class TensorFlowKeras(Era):
         ),
     }  # fmt: skip
     _settings = (*Era._settings[:7], "jit_compile", "name")
-    _optimizer_defaults: ClassVar = {
+    _optimizer_defaults: ClassVar[Mapping[str, Config]] = {
         "RMSprop": {"ema_overwrite_frequency": 100},
         "Lion": {"learning_rate": 0.0001},
     }

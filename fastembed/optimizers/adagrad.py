@@ -92,10 +92,10 @@ class RowWiseAdagrad(Adagrad):
     --------
     >>> from fastembed import Variable
     >>> variable = Variable([[1.0, 1.0], [1.0, 1.0]], name="embeddings")
-    >>> optimizer = RowWiseAdagrad(0.1, initial_accumulator_value=0.0)
+    >>> optimizer = RowWiseAdagrad(0.1, initial_accumulator_value=0.0, name="by_row")
     >>> optimizer.apply([[[3.0, 4.0], [0.0, 0.0]]], [variable])
     >>> optimizer.variables[-1]
-    <Variable path=row_wise_adagrad/embeddings_accumulator, shape=(2,), dtype=float32>
+    <Variable path=by_row/embeddings_accumulator, shape=(2,), dtype=float32>
     >>> optimizer.variables[-1].numpy(), variable.numpy().round(4)
     (array([12.5,  0. ], dtype=float32), array([[0.9151, 0.8869],
            [1.    , 1.    ]], dtype=float32))

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastembed.optimizers.adagrad import or_default
 from fastembed.optimizers.ledger import Rule
-from fastembed.optimizers.optimizer import LearningRate, Optimizer, Settings, of_every_keras
+from fastembed.optimizers.optimizer import (
+    LearningRate,
+    Optimizer,
+    Settings,
+    SettingsBesideDecay,
+    of_every_keras,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
 class _OfMoments(Optimizer):
     """What the optimizers of this family have in common: ``beta_1``, ``beta_2`` and ``epsilon``."""
 
-    _own = ("beta_1", "beta_2", "epsilon")
+    _own: ClassVar[tuple[str, ...]] = ("beta_1", "beta_2", "epsilon")
 
     def __init__(
         self,
@@ -148,12 +154,13 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float | None = 1e-7,
         amsgrad: bool = False,
-        **settings: Unpack[Settings],
+        **settings: Unpack[SettingsBesideDecay],
     ) -> None:
         if weight_decay is None:
             raise ValueError("Argument `weight_decay` must be a float. Received: weight_decay=None")
-        settings["weight_decay"] = weight_decay
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **settings)
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **settings
+        )
 
 
 class Adamax(_OfMoments):

@@ -40,15 +40,18 @@ def checked(gradient: Any, variable: Variable) -> Gradient:
     values, indices = _as_floats(gradient.values, dtype, variable), gradient.indices
     if indices.dtype.kind not in "iu":
         raise TypeError(f"The rows of a gradient are named by integers, got indices of dtype {indices.dtype}")
+    indices = np.ascontiguousarray(indices, np.int64)
     # As unsigned numbers negative ones are the largest.
-    if indices.size and indices.view(f"u{indices.itemsize}").max() >= variable.shape[0]:
+    if indices.size and indices.view(np.uint64).max() >= variable.shape[0]:
         at = np.flatnonzero((indices < 0) | (indices >= variable.shape[0]))[0]
         raise IndexError(
-            f"The gradient of {variable} names the row {indices[at]} (indices[{at}]), but the rows are 0 to "
-            f"{variable.shape[0] - 1}. Nothing was changed; leave such rows out, or look the ids up with "
-            '`out_of_range="zeros"`, whose gradient does.'
+            f"The gradient of {variable} names the row {gradient.indices[at]} (indices[{at}]), but the rows "
+            f"are 0 to {variable.shape[0] - 1}. Nothing was changed; leave such rows out, or look the ids up "
+            'with `out_of_range="zeros"`, whose gradient does.'
         )
-    return gradient if values is gradient.values else IndexedSlices(values, indices, gradient.dense_shape)
+    if values is gradient.values and indices is gradient.indices:
+        return gradient
+    return IndexedSlices(values, indices, gradient.dense_shape)
 
 
 def compute_dtype(dtype: str) -> type[np.floating[Any]]:
@@ -142,8 +145,8 @@ class Accumulator:
             scatter_add(self.variable, gradient.indices, gradient.values)
             self._rows.append(np.array(gradient.indices))
         else:
-            self.variable.assign(self.with_(gradient))
             self._rows = None
+            self.variable.assign_add(gradient.to_dense() if isinstance(gradient, IndexedSlices) else gradient)
 
     def with_(self, gradient: Gradient) -> Gradient:
         """The sum with one more gradient, which is not kept."""

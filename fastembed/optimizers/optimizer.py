@@ -33,10 +33,9 @@ LearningRate = Union[float, LearningRateSchedule, Callable[[], float]]
 Init = TypeVar("Init", bound=Callable[..., None])
 
 
-class Settings(TypedDict, total=False):
-    """What every optimizer takes beside the arguments of its class: see `Optimizer`."""
+class SettingsBesideDecay(TypedDict, total=False):
+    """What every optimizer takes beside the arguments of its class, AdamW among them: see `Optimizer`."""
 
-    weight_decay: float | None
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
@@ -48,6 +47,12 @@ class Settings(TypedDict, total=False):
     name: str | None
     lazy: bool
     decay: float
+
+
+class Settings(SettingsBesideDecay, total=False):
+    """What the other optimizers take."""
+
+    weight_decay: float | None
 
 
 def of_every_keras(init: Init) -> Init:
@@ -669,7 +674,9 @@ class Optimizer(Configurable):
         return ", ".join(f"{variable.name} {variable.shape}" for variable in self.variables)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, as Keras 3 writes them; ``lazy`` and ``decay`` only where they are set.
+        """The constructor's arguments, as Keras 3 writes them.
+
+        What Keras 3 does not have (``lazy``, ``decay``) is written only where it says something.
 
         Raises
         ------
@@ -718,7 +725,7 @@ class _Number(Variable):
     number: Any
 
     @property
-    def _memory(self) -> NDArray[Any]:  # type: ignore[override]
+    def _memory(self) -> NDArray[Any]:
         return np.array(self.number, stored_dtype(self.dtype))
 
     @_memory.setter
@@ -745,6 +752,6 @@ def _check_once(variables: Sequence[Variable]) -> None:
     if len(set(variables)) != len(variables):
         twice = next(v for v in variables if sum(v is other for other in variables) > 1)
         raise ValueError(
-            f"{twice} was given twice: add its gradients up first, as `variable.add_gradient` does (two steps "
-            "by halves are not one step)"
+            f"{twice} was given twice: add its gradients up first, as `variable.add_gradient` does (two "
+            "steps by halves are not one step)"
         )

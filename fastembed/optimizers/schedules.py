@@ -366,12 +366,6 @@ class CosineDecayRestarts(_Schedule):
         If ``first_decay_steps`` or ``t_mul`` is not positive; when called for a step at which a ``t_mul``
         below 1 has left no period (there Keras's learning rate is NaN).
 
-    Notes
-    -----
-    A period begins exactly at its first step. Keras finds the period by a logarithm in float32, which now
-    and then still belongs to the period before: the learning rate of that step is then the lowest instead
-    of the highest.
-
     Examples
     --------
     >>> schedule = CosineDecayRestarts(0.1, first_decay_steps=10)
@@ -426,7 +420,7 @@ class CosineDecayRestarts(_Schedule):
 
 _registry = Registry(
     "learning rate schedule",
-    {name: cls for name, cls in subclasses_in(globals(), LearningRateSchedule).items()},
+    subclasses_in(globals(), LearningRateSchedule),
     module="keras.optimizers.schedules",
 )
 
