@@ -18,9 +18,8 @@ from fastembed._memory import copy as copied
 from fastembed._steps import Steps, why_dense
 from fastembed.constraints import NonNeg
 from fastembed.dtypes import widen_bfloat16
-from fastembed.locks import Lock
 from fastembed.ops import IndexedSlices
-from fastembed.variable import Variable, unchanging
+from fastembed.variable import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +69,8 @@ class Ledger:
         self.rule, self.lazy = rule, lazy
         self._variables = [variable, *slots]
         self._dense_because = dense_because
-        self._lock = Lock()
+        for slot in slots:  # so that whoever holds one of them waits for nobody
+            slot._lock = variable._lock
         self._steps: Steps | None = None
         self._bases: list[NDArray[Any]] = []  # what is moved: that of the variable, those of its slots
         self._additions: dict[int, int] = {}  # how often was added to the tables of finished copies
@@ -131,23 +131,35 @@ class Ledger:
         IndexError
             If an index is no row; nothing is then moved.
         """
-        with self._lock, unchanging(self._variables):
+        with self._variables[0]._lock:
             self._plan(constraint)
             steps = self._taken_up(bool(decay))
-            base = self._bases[0]
-            nonneg = isinstance(constraint, NonNeg)
-            if isinstance(gradient, IndexedSlices):
-                self._step_rows(steps, gradient, numbers, decay, nonneg)
-            else:
-                self.path, self.why = "dense", "its gradient is dense"
-                values = np.require(gradient, base.dtype, ["C", "A"])
-                steps.step_all(np.atleast_1d(values), numbers, decay, nonneg)
-            if constraint is not None and not nonneg:
-                kept = constraint(steps.finish().reshape(base.shape))
-                steps.overwrite(np.require(np.atleast_1d(kept), base.dtype, ["C", "A"]))
-            self._publish(steps)
+            try:
+                self._move(steps, gradient, numbers, decay, constraint)
+            finally:  # also after Ctrl-C: what is moved is moved
+                self._publish(steps)
 
-    def _step_rows(
+    def _move(
+        self,
+        steps: Steps,
+        gradient: NDArray[Any] | IndexedSlices,
+        numbers: tuple[float, ...],
+        decay: float,
+        constraint: Callable[..., Any] | None,
+    ) -> None:
+        base = self._bases[0]
+        nonneg = isinstance(constraint, NonNeg)
+        if isinstance(gradient, IndexedSlices):
+            self._move_rows(steps, gradient, numbers, decay, nonneg)
+        else:
+            self.path, self.why = "dense", "its gradient is dense"
+            values = np.require(gradient, base.dtype, ["C", "A"])
+            steps.step_all(np.atleast_1d(values), numbers, decay, nonneg)
+        if constraint is not None and not nonneg:
+            kept = constraint(steps.finish().reshape(base.shape))
+            steps.overwrite(np.require(np.atleast_1d(kept), base.dtype, ["C", "A"]))
+
+    def _move_rows(
         self,
         steps: Steps,
         gradient: IndexedSlices,
@@ -199,6 +211,8 @@ class Ledger:
     def _new_base(self, i: int) -> NDArray[Any]:
         """The memory of a variable, to be moved in place from now on."""
         variable = self._variables[i]
+        if variable._creditor not in (None, self):
+            variable._creditor.settle(variable)
         memory = variable._memory
         if variable.dtype == "bfloat16":
             return widen_bfloat16(memory)
@@ -225,7 +239,7 @@ class Ledger:
 
     def settle(self, variable: Variable) -> None:
         """Give the variable a value to which nothing is owed."""
-        with self._lock, variable._lock:
+        with variable._lock:
             if variable._creditor is not self:
                 return
             i = next(i for i, each in enumerate(self._variables) if each is variable)
