@@ -252,7 +252,7 @@ class Masked(Elementwise):
     def _masks_of_numbers(
         self, inputs: Sequence[Any], arrays: list[NDArray[Any]], mask: Any
     ) -> list[Mask | None]:
-        """The masks, for each number of an input. An input that was given axes has lost its own: so in Keras."""
+        """The masks, for each number of an input; as in Keras, one that was given axes has lost its own."""
         masks = self._masks(inputs, mask)
         return [
             None if mask is None or np.ndim(given) != array.ndim else _for_numbers(mask, array.shape)
@@ -294,8 +294,8 @@ class Multiply(Masked):
 
     Notes
     -----
-    With ``mask=[...]`` in the call an input counts as 1 where its mask says no; where that of every input does
-    the output is 0. These are Keras 3's rules.
+    With ``mask=[...]`` in the call an input counts as 1 where its mask says no; where that of every input
+    does the output is 0. These are Keras 3's rules.
 
     Examples
     --------
@@ -388,7 +388,7 @@ class Maximum(Extremum):
     Notes
     -----
     With ``mask=[...]`` in the call only what counts is compared, by Keras 3's rules. Inputs that tie share
-    the gradient, as in Keras on JAX: two have half each; a third takes half, and the two before share the rest.
+    the gradient, as in Keras on JAX: two have half each; a third takes half, and those before share the rest.
 
     Examples
     --------
@@ -489,8 +489,7 @@ class Concatenate(Merging):
                 whole.append(np.ones(shape, bool))
             else:
                 whole.append(_for_numbers(each, shape) if each.ndim < len(shape) else each)
-        together: Mask = np.concatenate(whole, axis=self.axis).any(axis=-1)
-        return together
+        return np.asarray(np.concatenate(whole, axis=self.axis).any(axis=-1))
 
     def call(self, inputs: Any) -> NDArray[Any]:
         """The inputs one after the other."""
@@ -530,8 +529,8 @@ class Dot(Merging):
     Notes
     -----
     The output has the axes of the first input that are left, then those of the second; ``(batch, 1)`` where
-    none is. Sums are made in float32 or wider. A vector shorter than `fastembed.backend.epsilon` is divided by
-    that: one of zeros has the product 0, and a finite gradient.
+    none is. Sums are made in float32 or wider. A vector shorter than `fastembed.backend.epsilon` is divided
+    by that: one of zeros has the product 0, and a finite gradient.
 
     Examples
     --------
