@@ -62,6 +62,10 @@ class Merging(Layer):
         dtype = array_dtype(result_type(*(array.dtype for array in arrays)))
         return [array.astype(dtype, copy=False) for array in arrays]
 
+    def get_config(self) -> dict[str, Any]:
+        """What makes a layer like this one, as the Keras of the layer's era writes it."""
+        return super().get_config()  # said, because what has none of its own is written down argument by argument
+
     def _masks(self, inputs: Any, masks: Any) -> list[Mask | None]:
         """One mask, or None, for each input."""
         if masks is None:
