@@ -335,7 +335,8 @@ def thinned_out(values: NDArray[Any], kept: NDArray[np.bool_], rate: float) -> N
     """
     if rate == 1:
         return np.zeros_like(values)
-    scaled = (values / (1.0 - rate)).astype(values.dtype, copy=False)
+    with np.errstate(all="ignore"):  # what is dropped may be anything
+        scaled = (values / (1.0 - rate)).astype(values.dtype, copy=False)
     return np.where(kept, scaled, np.zeros((), values.dtype))
 
 

@@ -64,7 +64,9 @@ class Merging(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return super().get_config()  # said, because what has none of its own is written down argument by argument
+        return (
+            super().get_config()
+        )  # said, because what has none of its own is written down argument by argument
 
     def _masks(self, inputs: Any, masks: Any) -> list[Mask | None]:
         """One mask, or None, for each input."""
@@ -82,10 +84,7 @@ class Merging(Layer):
 
 
 class Elementwise(Merging):
-    """Base of the layers that compute each number of the output from those in its place.
-
-    A subclass that is linear in its inputs says how much of each is in the output: `_parts`.
-    """
+    """Base of the layers that compute each number of the output from those in its place."""
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shapes' common one: an axis of length 1, or one that is missing, is broadcast.
@@ -120,6 +119,10 @@ class Elementwise(Merging):
         ndim = max(array.ndim for array in arrays)
         return [_expanded(array, ndim) for array in arrays]
 
+
+class Linear(Elementwise):
+    """Base of those that are linear in their inputs: to their gradients only shapes matter."""
+
     def _merged(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
         """The output, of inputs of one rank."""
         raise NotImplementedError
@@ -142,7 +145,7 @@ class Elementwise(Merging):
         return [_summed_back(part, shape) for part, shape in zip(parts, remembered)]
 
 
-class Add(Elementwise):
+class Add(Linear):
     """The sum of the inputs.
 
     Parameters
@@ -178,7 +181,7 @@ class Add(Elementwise):
         return [np.broadcast_to(upstream, upstream.shape)] * count  # a view that cannot be written to
 
 
-class Subtract(Elementwise):
+class Subtract(Linear):
     """The first of two inputs minus the second; broadcast as by `Add`.
 
     Parameters
@@ -207,7 +210,7 @@ class Subtract(Elementwise):
         return [upstream, -upstream]
 
 
-class Average(Elementwise):
+class Average(Linear):
     """The mean of the inputs; broadcast as by `Add`. That of integers is of the layer's compute dtype.
 
     Parameters
