@@ -260,6 +260,11 @@ def test_products_of_halves_are_summed_in_float32():
     assert outputs[0, 0] == np.float16(5000 * float(x[0, 0]) ** 2)
 
 
+def test_lengths_of_halves_do_not_overflow():
+    x = np.full((1, 4), 300, "float16")  # whose squares have a sum that float16 has not
+    assert layers.Dot(1, True, dtype="float16")([x, x]).tolist() == [[1]]
+
+
 def test_vectors_without_a_length_have_a_product_of_0_and_a_finite_gradient():
     layer = layers.Dot(1, normalize=True)
     zero, x = np.zeros((1, 2), "float32"), np.array([[3, 4]], "float32")
@@ -481,6 +486,15 @@ def test_values_under_masks(keras, kind, given, short, rng):
     assert (ours[1] is None) == (theirs[1] is None)
     if theirs[1] is not None:
         np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+@pytest.mark.parametrize("kind", ["Multiply", "Maximum", "Minimum"])
+def test_an_input_that_is_given_axes_loses_its_mask(keras, kind, rng):
+    inputs = [rng.standard_normal(shape).astype("float32") for shape in ((4, 5, 2), (4, 2))]
+    masks = [rng.random((4, 5)) < 0.5, rng.random(4) < 0.5]
+    ours, theirs = under_masks(fastembed, kind, inputs, masks), keras(under_masks, kind, inputs, masks)
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    check_gradients(getattr(layers, kind)(dtype="float64"), inputs, mask=masks)
 
 
 # --- Gradients against JAX ------------------------------------------------------------------------

@@ -314,15 +314,18 @@ class Multiply(Masked):
     """
 
     def _merged_where(self, arrays: list[NDArray[Any]], masks: list[Mask | None]) -> NDArray[Any]:
-        output = functools.reduce(np.multiply, map(_or_one, arrays, masks))
-        return _or_zero(output, masks)
+        product = functools.reduce(np.multiply, map(_or_one, arrays, masks))
+        counted = [mask for mask in masks if mask is not None]
+        if len(counted) < len(masks):
+            return product
+        return np.where(functools.reduce(np.logical_or, counted), product, np.zeros((), product.dtype))
 
     def _parts_where(
         self, arrays: list[NDArray[Any]], masks: list[Mask | None], upstream: NDArray[Any]
     ) -> list[NDArray[Any]]:
         factors = [_or_one(array, mask).astype(upstream.dtype) for array, mask in zip(arrays, masks)]
         before = [None, *itertools.accumulate(factors[:-1], np.multiply)]  # not by division: some may be 0
-        parts, after = [], _or_zero(upstream, masks)
+        parts, after = [], upstream
         for factor, product, mask in zip(factors[::-1], before[::-1], masks[::-1]):
             part = after if product is None else after * product
             parts.append(part if mask is None else np.where(mask, part, np.zeros((), part.dtype)))
@@ -842,14 +845,6 @@ def _for_numbers(mask: Mask, shape: tuple[int, ...]) -> Mask:
 
 def _or_one(array: NDArray[Any], mask: Mask | None) -> NDArray[Any]:
     return array if mask is None else np.where(mask, array, np.ones((), array.dtype))
-
-
-def _or_zero(product: NDArray[Any], masks: list[Mask | None]) -> NDArray[Any]:
-    """``product``, and zeros where every input has a mask and none counts."""
-    counted = [mask for mask in masks if mask is not None]
-    if len(counted) < len(masks):
-        return product
-    return np.where(functools.reduce(np.logical_or, counted), product, np.zeros((), product.dtype))
 
 
 # --- Lengths of vectors ---------------------------------------------------------------------------
