@@ -46,6 +46,10 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "b_constraint": "bias_constraint",
         "bias": "use_bias",
     },
+    "Dropout": {"p": "rate"},
+    "SpatialDropout1D": {"p": "rate"},
+    "Concatenate": {"concat_axis": "axis"},
+    "Dot": {"dot_axes": "axes"},
 }
 
 # What an Embedding here can say that a Keras's config cannot: written only where it says something.
@@ -211,6 +215,13 @@ class Era:
             if key not in unsaid or value != unsaid[key]
         }
 
+    def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
+        """The whole config of a SpatialDropout1D, whose constructor takes nothing but these in Keras 3."""
+        policy = layer.dtype_policy
+        dtype = layer.dtype if policy.name == layer.dtype else dtype_policies.serialize(policy)
+        said = {key: value for key, value in entries.items() if key != "noise_shape"}
+        return {**self.entries("SpatialDropout1D", said), "name": layer.name, "dtype": dtype}
+
 
 _answering: ContextVar[frozenset[int]] = ContextVar("fastembed.answering", default=frozenset())
 
@@ -245,6 +256,7 @@ class TensorFlowKeras(Era):
             "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer",
             "activity_regularizer", "embeddings_constraint", "mask_zero", "input_length", "sparse",
         ),
+        "SpatialDropout1D": ("rate",),
     }  # fmt: skip
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
     _unsaid: ClassVar = {}
@@ -343,6 +355,9 @@ class TensorFlowKeras(Era):
                 )
         return super().entries(kind, entries)
 
+    def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
+        return {**self.base_config(layer), **self.entries("SpatialDropout1D", entries)}
+
     def written(self, value: Any) -> Any:
         written, theirs = super().written(value), tf_keras_config(value)
         return {**written, "config": theirs["config"]} if isinstance(theirs, dict) else written
@@ -354,7 +369,10 @@ class Keras2(TensorFlowKeras):
     name = "keras2"
     shape_is_kept = True
 
-    _positions: ClassVar = {"Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": ()}
+    _positions: ClassVar = {
+        "Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": (),
+        "SpatialDropout1D": ("rate",),
+    }  # fmt: skip
 
     def trainable(self, value: Any) -> bool:
         return bool(value)
@@ -398,7 +416,13 @@ class Keras1(Keras2):
             "activity_regularizer", "W_constraint", "b_constraint", "bias", "input_dim",
         ),
         "Layer": (),
+        "SpatialDropout1D": ("p",),
     }  # fmt: skip
+    _unsaid: ClassVar = {
+        "Flatten": {"data_format": "channels_last"},
+        "Dropout": {"noise_shape": None, "seed": None},
+        "SpatialDropout1D": {"noise_shape": None, "seed": None},
+    }
     _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
 
     def layer_name(self, class_name: str, name: str | None) -> str:

@@ -10,13 +10,87 @@ from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.layer import Layer
+from fastembed.layers.merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Merge,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    merge,
+    minimum,
+    multiply,
+    subtract,
+)
+from fastembed.layers.regularization import Dropout, SpatialDropout1D
+from fastembed.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
-__all__ = ["Dense", "Embedding", "InputSpec", "Layer", "ReversibleEmbedding", "deserialize", "serialize"]
+__all__ = [
+    "Add",
+    "Average",
+    "Concatenate",
+    "Dense",
+    "Dot",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "InputSpec",
+    "Layer",
+    "Maximum",
+    "Merge",
+    "Minimum",
+    "Multiply",
+    "Permute",
+    "RepeatVector",
+    "Reshape",
+    "ReversibleEmbedding",
+    "SpatialDropout1D",
+    "Subtract",
+    "add",
+    "average",
+    "concatenate",
+    "deserialize",
+    "dot",
+    "maximum",
+    "merge",
+    "minimum",
+    "multiply",
+    "serialize",
+    "subtract",
+]
 
 _registry = Registry(
     "layer",
-    {"Dense": Dense, "Embedding": Embedding, "Layer": Layer, "ReversibleEmbedding": ReversibleEmbedding},
+    {
+        "Add": Add,
+        "Average": Average,
+        "Concatenate": Concatenate,
+        "Dense": Dense,
+        "Dot": Dot,
+        "Dropout": Dropout,
+        "Embedding": Embedding,
+        "Flatten": Flatten,
+        "Layer": Layer,
+        "Maximum": Maximum,
+        "Merge": Merge,  # in configs of Keras 1
+        "Minimum": Minimum,
+        "Multiply": Multiply,
+        "Permute": Permute,
+        "RepeatVector": RepeatVector,
+        "Reshape": Reshape,
+        "ReversibleEmbedding": ReversibleEmbedding,
+        "SpatialDropout1D": SpatialDropout1D,
+        "Subtract": Subtract,
+    },
 )
 
 
