@@ -169,7 +169,7 @@ class Registry:
             }
         name, settings = config["class_name"], config.get("config") or {}
         if name == "function" and isinstance(settings, str):
-            return _Description(settings, settings, {}, from_keras=False, is_function=True)
+            return _Description(settings, settings, {}, from_keras=True, is_function=True)
         registered_name = config.get("registered_name") or name
         if not (isinstance(name, str) and isinstance(registered_name, str) and isinstance(settings, Mapping)):
             raise self._not_understood(config)
@@ -329,9 +329,11 @@ def _deserialized(config: Any, custom_objects: Mapping[str, Any] | None) -> Any:
             f"the config has a Python lambda, which is code: {_beginning(config)}. It is never run, whatever "
             "safe_mode says; make it a function with a name and give that in custom_objects"
         )
-    module = config.get("module", "keras")
-    for registry in _registries if isinstance(name, str) else ():
-        if name in registry.names and _may_be_in(module, registry.module):
+    module, asked = config.get("module", "keras"), name
+    if name == "function":  # Keras says of all that they are in "builtins"
+        module, asked = "keras", settings
+    for registry in _registries if isinstance(asked, str) else ():
+        if asked in registry.names and _may_be_in(module, registry.module):
             return registry.deserialize(config, custom_objects)
     return _of_the_user.deserialize(config, custom_objects)
 

@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
 import numpy as np
 
-from fastembed import dtype_policies, initializers
-from fastembed._old_keras import initializer_of_keras1, keras1_config, keras2_config, tf_keras_config
+from fastembed import activations, dtype_policies, initializers
+from fastembed._old_keras import (
+    activation_of_keras2,
+    initializer_of_keras1,
+    keras1_config,
+    keras2_config,
+    tf_keras_config,
+)
 from fastembed._registry import serialize_keras_object
 from fastembed.dtypes import standardize_dtype
 from fastembed.names import automatic_name, checked_name, snake_case, snake_case_of_2
@@ -46,7 +52,15 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "b_constraint": "bias_constraint",
         "bias": "use_bias",
     },
+    "PReLU": {"init": "alpha_initializer"},
 }
+
+# The same before Keras 3.
+RENAMED_BY_3: Mapping[str, Mapping[str, str]] = {
+    "LeakyReLU": {"alpha": "negative_slope"},
+}
+
+_SLOPES = frozenset({"ELU", "LeakyReLU", "ReLU", "ThresholdedReLU"})
 
 # What an Embedding here can say that a Keras's config cannot: written only where it says something.
 _UNSAID = {"dropout": 0.0, "out_of_range": "raise", "float_ids": "exact"}
@@ -89,7 +103,7 @@ class Era:
 
     def arguments(self, kind: str, args: tuple[Any, ...], kwargs: Config) -> tuple[tuple[Any, ...], Config]:
         """The arguments of a constructor as our signature has them."""
-        renamed = RENAMED.get(kind, {})
+        renamed = {**RENAMED.get(kind, {}), **RENAMED_BY_3.get(kind, {})}
         order = self._positions.get(kind)
         if order is not None and args:
             if len(args) > len(order):
@@ -106,7 +120,7 @@ class Era:
             for old in renamed.keys() & kwargs.keys():
                 if renamed[old] in kwargs:
                     raise TypeError(
-                        f"{kind}() got {renamed[old]!r} and also {old!r}, which is its name in Keras 1"
+                        f"{kind}() got {renamed[old]!r} and also {old!r}, which is its name in earlier Kerases"
                     )
                 kwargs[renamed[old]] = kwargs.pop(old)
         return args, kwargs
@@ -148,9 +162,13 @@ class Era:
         """The initializer that ``identifier`` means."""
         return initializers.get(identifier)
 
+    def activation(self, identifier: Any) -> Any:
+        """The activation that ``identifier`` means."""
+        return activations.get(identifier)
+
     def written(self, value: Any) -> Any:
-        """An initializer, a regularizer or a constraint as this Keras writes it; plain values as they are."""
-        return value if isinstance(value, (list, tuple)) else serialize_keras_object(value)
+        """An initializer, an activation or the like as this Keras writes it; plain values as they are."""
+        return value if isinstance(value, (list, tuple)) else activations.serialize(value)
 
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
@@ -341,11 +359,22 @@ class TensorFlowKeras(Era):
                     f"{self.name} has nothing like {entry}={entries[entry]!r:.80}: a config of this layer "
                     'can only be written in the era "keras3"'
                 )
-        return super().entries(kind, entries)
+        if kind in _SLOPES:  # these Kerases keep such numbers in float32
+            entries = {
+                key: float(np.float32(value)) if isinstance(value, (int, float)) else value
+                for key, value in entries.items()
+            }
+        old_name = {new: old for old, new in RENAMED_BY_3.get(kind, {}).items()}
+        return {old_name.get(key, key): value for key, value in super().entries(kind, entries).items()}
+
+    def activation(self, identifier: Any) -> Any:
+        return activation_of_keras2(identifier)
 
     def written(self, value: Any) -> Any:
         written, theirs = super().written(value), tf_keras_config(value)
-        return {**written, "config": theirs["config"]} if isinstance(theirs, dict) else written
+        if isinstance(written, dict) and isinstance(theirs, dict):
+            return {**written, "config": theirs["config"]}
+        return written if isinstance(written, dict) else theirs
 
 
 class Keras2(TensorFlowKeras):
@@ -398,7 +427,9 @@ class Keras1(Keras2):
             "activity_regularizer", "W_constraint", "b_constraint", "bias", "input_dim",
         ),
         "Layer": (),
+        "PReLU": ("init", "weights", "shared_axes"),
     }  # fmt: skip
+    _unsaid: ClassVar = {"PReLU": {"alpha_regularizer": None, "alpha_constraint": None}}
     _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
 
     def layer_name(self, class_name: str, name: str | None) -> str:
