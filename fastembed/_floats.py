@@ -35,8 +35,8 @@ def function_of_floats(gradient: Gradient) -> Callable[[F], F]:
     """A decorator for a function of one array whose arithmetic is done in wide floats, as IEEE says and
     without warnings.
 
-    The function's attribute ``gradient`` becomes ``gradient(inputs, outputs, upstream, ...)``, computed in the
-    dtype of ``upstream``, or float32 where that is narrower. Both get the other arguments as they are.
+    The function's attribute ``gradient`` becomes ``gradient(inputs, outputs, upstream, ...)``, computed in
+    the dtype of ``upstream``, or float32 where that is narrower. Both get the other arguments as they are.
 
     >>> @function_of_floats(lambda x, y, upstream: 2 * x * upstream)
     ... def square(x):

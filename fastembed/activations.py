@@ -1,10 +1,10 @@
 """Activations, as in Keras, each with its gradient.
 
 An activation is a function of an array, and its attribute ``gradient`` is another:
-``gradient(inputs, outputs, upstream, ...)`` is the gradient of the loss with respect to the inputs, given that
-with respect to the outputs, and the other arguments of the call. Formulas and defaults:
-keras/src/activations/activations.py of Keras 3.15; where an activation has a kink, the gradient is the one that
-Keras 3 gets from JAX.
+``gradient(inputs, outputs, upstream, ...)`` is the gradient of the loss with respect to the inputs, given
+that with respect to the outputs, and the other arguments of the call. Formulas and defaults:
+keras/src/activations/activations.py of Keras 3.15; where an activation has a kink, the gradient is the one
+that Keras 3 gets from JAX.
 
 All are computed in float32 or wider and rounded once to the dtype of the input; integers count as float32.
 None overflows on the way to a result that is finite. NaN stays NaN.
@@ -24,7 +24,7 @@ from fastembed._floats import function_of_floats
 from fastembed._registry import Registry, deserialize_keras_object, serialize_keras_object
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 Axes = Union[int, Sequence[int], None]
@@ -36,15 +36,15 @@ Axes = Union[int, Sequence[int], None]
 def with_gradient(gradient: Callable[..., Any]) -> Callable[[F], F]:
     """A decorator that gives a function its gradient, so that layers can be trained through it.
 
-    It sets the function's attribute ``gradient``, which can be done by hand as well, or be a method of an object
-    that is called.
+    It sets the function's attribute ``gradient``, which can be done by hand as well, or be a method of an
+    object that is called.
 
     Parameters
     ----------
     gradient : callable
-        ``gradient(inputs, outputs, upstream)`` returns an array in the shape of the inputs: the gradient of the
-        loss with respect to them, where ``upstream`` is that with respect to the outputs. If the function is
-        called with other arguments, they come after these.
+        ``gradient(inputs, outputs, upstream)`` returns an array in the shape of the inputs: the gradient of
+        the loss with respect to them, where ``upstream`` is that with respect to the outputs. If the function
+        is called with other arguments, they come after these.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def gradient_of(activation: Callable[..., Any]) -> Callable[..., Any]:
     """
     gradient = getattr(activation, "gradient", None)
     if callable(gradient):
-        return gradient  # type: ignore[no-any-return]
+        return gradient
     backward = getattr(activation, "backward", None)
     if callable(backward):
         return lambda inputs, outputs, upstream: backward(upstream)
@@ -124,7 +124,7 @@ def _relu_gradient(
         passed = passed & (x < 6)
     elif max_value is not None:
         passed = passed * _clipped(x, 0, max_value)
-    return upstream * (passed + slope * (x < threshold) if slope else passed)  # type: ignore[no-any-return]
+    return upstream * (passed + slope * (x < threshold) if slope else passed)
 
 
 @function_of_floats(_relu_gradient)
@@ -192,7 +192,7 @@ def relu6(x: Any) -> NDArray[Any]:
     >>> relu6([-1.0, 5.0, 7.0])
     array([0., 5., 6.], dtype=float32)
     """
-    return np.clip(x, 0, 6)  # type: ignore[no-any-return]
+    return np.clip(x, 0, 6)
 
 
 @function_of_floats(lambda x, y, upstream: upstream * ((x > -3) & (x < 3)) / 6)
@@ -205,7 +205,7 @@ def hard_sigmoid(x: Any) -> NDArray[Any]:
     >>> hard_sigmoid([-3.0, 1.5])
     array([0.  , 0.75], dtype=float32)
     """
-    return np.clip(x + 3, 0, 6) / 6  # type: ignore[no-any-return]
+    return np.clip(x + 3, 0, 6) / 6
 
 
 @function_of_floats(
@@ -219,7 +219,7 @@ def hard_silu(x: Any) -> NDArray[Any]:
     >>> hard_silu([-3.0, 1.5])
     array([-0.   ,  1.125], dtype=float32)
     """
-    return x * np.clip(x + 3, 0, 6) / 6  # type: ignore[no-any-return]
+    return x * np.clip(x + 3, 0, 6) / 6
 
 
 @function_of_floats(lambda x, y, upstream: upstream * ((x >= -1) & (x <= 1)))
@@ -229,7 +229,7 @@ def hard_tanh(x: Any) -> NDArray[Any]:
     >>> hard_tanh([-2.0, 0.5])
     array([-1. ,  0.5], dtype=float32)
     """
-    return np.clip(x, -1, 1)  # type: ignore[no-any-return]
+    return np.clip(x, -1, 1)
 
 
 @function_of_floats(lambda x, y, upstream, threshold=0.5: upstream * (np.abs(x) > threshold))
@@ -282,7 +282,7 @@ def sparse_sigmoid(x: Any) -> NDArray[Any]:
     >>> sparse_sigmoid([-2.0, 0.5])
     array([0.  , 0.75], dtype=float32)
     """
-    return np.clip((x + 1) / 2, 0, 1)  # type: ignore[no-any-return]
+    return np.clip((x + 1) / 2, 0, 1)
 
 
 def linear(x: Any) -> Any:
@@ -302,7 +302,7 @@ with_gradient(lambda inputs, outputs, upstream: upstream)(linear)
 
 def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
     small = np.exp(-np.abs(x))  # which cannot overflow
-    return np.where(x >= 0, 1, small) / (1 + small)  # type: ignore[no-any-return]
+    return np.where(x >= 0, 1, small) / (1 + small)
 
 
 @function_of_floats(lambda x, y, upstream: upstream * (y * (1 - y)))
@@ -322,7 +322,7 @@ def log_sigmoid(x: Any) -> NDArray[Any]:
     >>> log_sigmoid([0.0, -10000.0])
     array([-6.931472e-01, -1.000000e+04], dtype=float32)
     """
-    return -np.logaddexp(-x, x.dtype.type(0))  # type: ignore[no-any-return]
+    return -np.logaddexp(-x, x.dtype.type(0))
 
 
 @function_of_floats(lambda x, y, upstream: upstream * _sigmoid(x))
@@ -332,7 +332,7 @@ def softplus(x: Any) -> NDArray[Any]:
     >>> softplus([0.0, 10000.0])
     array([6.931472e-01, 1.000000e+04], dtype=float32)
     """
-    return np.logaddexp(x, x.dtype.type(0))  # type: ignore[no-any-return]
+    return np.logaddexp(x, x.dtype.type(0))
 
 
 @function_of_floats(lambda x, y, upstream: upstream * (1 - y * y))
@@ -342,7 +342,7 @@ def tanh(x: Any) -> NDArray[Any]:
     >>> tanh([0.0])
     array([0.], dtype=float32)
     """
-    return np.tanh(x)  # type: ignore[no-any-return]
+    return np.tanh(x)
 
 
 @function_of_floats(lambda x, y, upstream: upstream * np.square(np.tanh(x)))
@@ -352,7 +352,7 @@ def tanh_shrink(x: Any) -> NDArray[Any]:
     >>> tanh_shrink([0.0, 20.0])
     array([ 0., 19.], dtype=float32)
     """
-    return x - np.tanh(x)  # type: ignore[no-any-return]
+    return x - np.tanh(x)
 
 
 @function_of_floats(lambda x, y, upstream: upstream * y)
@@ -362,7 +362,7 @@ def exponential(x: Any) -> NDArray[Any]:
     >>> exponential([0.0])
     array([1.], dtype=float32)
     """
-    return np.exp(x)  # type: ignore[no-any-return]
+    return np.exp(x)
 
 
 @function_of_floats(
@@ -416,7 +416,7 @@ def celu(x: Any, alpha: float = 1.0) -> NDArray[Any]:
 
 def _silu_gradient(x: NDArray[Any], y: NDArray[Any], upstream: NDArray[Any]) -> NDArray[Any]:
     s = _sigmoid(x)
-    return upstream * (s + x * (s * (1 - s)))  # type: ignore[no-any-return]
+    return upstream * (s + x * (s * (1 - s)))
 
 
 @function_of_floats(_silu_gradient)
@@ -428,12 +428,12 @@ def silu(x: Any) -> NDArray[Any]:
     >>> silu([0.0, 20.0])
     array([ 0., 20.], dtype=float32)
     """
-    return x * _sigmoid(x)  # type: ignore[no-any-return]
+    return x * _sigmoid(x)
 
 
 def _mish_gradient(x: NDArray[Any], y: NDArray[Any], upstream: NDArray[Any]) -> NDArray[Any]:
     t = np.tanh(np.logaddexp(x, x.dtype.type(0)))
-    return upstream * (t + x * ((1 - t * t) * _sigmoid(x)))  # type: ignore[no-any-return]
+    return upstream * (t + x * ((1 - t * t) * _sigmoid(x)))
 
 
 @function_of_floats(_mish_gradient)
@@ -445,12 +445,10 @@ def mish(x: Any) -> NDArray[Any]:
     >>> mish([0.0, 20.0])
     array([ 0., 20.], dtype=float32)
     """
-    return x * np.tanh(np.logaddexp(x, x.dtype.type(0)))  # type: ignore[no-any-return]
+    return x * np.tanh(np.logaddexp(x, x.dtype.type(0)))
 
 
-def _glu_gradient(
-    x: NDArray[Any], y: NDArray[Any], upstream: NDArray[Any], axis: int = -1
-) -> NDArray[Any]:
+def _glu_gradient(x: NDArray[Any], y: NDArray[Any], upstream: NDArray[Any], axis: int = -1) -> NDArray[Any]:
     values, gates = np.split(x, 2, axis)
     s = _sigmoid(gates)
     return np.concatenate([upstream * s, upstream * (values * (s * (1 - s)))], axis)
@@ -483,7 +481,7 @@ def glu(x: Any, axis: int = -1) -> NDArray[Any]:
     if x.shape[axis] % 2:
         raise ValueError(f"axis size must be divisible by 2. Received: x.shape={x.shape} with axis={axis}")
     values, gates = np.split(x, 2, axis)
-    return values * _sigmoid(gates)  # type: ignore[no-any-return]
+    return values * _sigmoid(gates)
 
 
 # --- Roots ----------------------------------------------------------------------------------------
@@ -496,7 +494,7 @@ def softsign(x: Any) -> NDArray[Any]:
     >>> softsign([-1.0, 3.0])
     array([-0.5 ,  0.75], dtype=float32)
     """
-    return x / (1 + np.abs(x))  # type: ignore[no-any-return]
+    return x / (1 + np.abs(x))
 
 
 @function_of_floats(lambda x, y, upstream, b=4: upstream * (y / np.sqrt(x * x + b)))
@@ -553,15 +551,15 @@ def _gelu_gradient(
 ) -> NDArray[Any]:
     if not approximate:
         density = np.exp(-0.5 * (x * x)) * (0.5 * _TANH_SCALE)
-        return upstream * (_normal_cdf(x) + x * density)  # type: ignore[no-any-return]
+        return upstream * (_normal_cdf(x) + x * density)
     t = _approximate_erf(x)
     inner = _TANH_SCALE * (1 + 3 * 0.044715 * np.square(np.clip(x, -10, 10)))
-    return upstream * (0.5 * (1 + t) + 0.5 * x * ((1 - t * t) * inner))  # type: ignore[no-any-return]
+    return upstream * (0.5 * (1 + t) + 0.5 * x * ((1 - t * t) * inner))
 
 
 def _approximate_erf(x: NDArray[Any]) -> NDArray[Any]:
     x = np.clip(x, -10, 10)  # where it is -1 and 1
-    return np.tanh(_TANH_SCALE * (x + 0.044715 * x**3))  # type: ignore[no-any-return]
+    return np.tanh(_TANH_SCALE * (x + 0.044715 * x**3))
 
 
 @function_of_floats(_gelu_gradient)
@@ -581,11 +579,11 @@ def gelu(x: Any, approximate: bool = False) -> NDArray[Any]:
     Examples
     --------
     >>> gelu([-1.0, 1.0])
-    array([-0.15865526,  0.8413447 ], dtype=float32)
+    array([-0.15865526,  0.8413448 ], dtype=float32)
     """
     if approximate:
-        return 0.5 * x * (1 + _approximate_erf(x))  # type: ignore[no-any-return]
-    return x * _normal_cdf(x)  # type: ignore[no-any-return]
+        return 0.5 * x * (1 + _approximate_erf(x))
+    return x * _normal_cdf(x)
 
 
 # --- Along an axis --------------------------------------------------------------------------------
@@ -596,13 +594,13 @@ def _axes(axis: Axes) -> Any:
 
 
 def _powers(x: NDArray[Any], axis: Any) -> NDArray[Any]:
-    return np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))  # type: ignore[no-any-return]
+    return np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
 
 
 def _softmax_gradient(
     x: NDArray[Any], y: NDArray[Any], upstream: NDArray[Any], axis: Axes = -1
 ) -> NDArray[Any]:
-    return y * (upstream - np.sum(upstream * y, axis=_axes(axis), keepdims=True))  # type: ignore[no-any-return]
+    return y * (upstream - np.sum(upstream * y, axis=_axes(axis), keepdims=True))
 
 
 @function_of_floats(_softmax_gradient)
@@ -632,13 +630,11 @@ def softmax(x: Any, axis: Axes = -1) -> NDArray[Any]:
             stacklevel=3,
         )
     powers = _powers(x, _axes(axis))
-    return powers / np.sum(powers, axis=_axes(axis), keepdims=True)  # type: ignore[no-any-return]
+    return powers / np.sum(powers, axis=_axes(axis), keepdims=True)
 
 
 @function_of_floats(
-    lambda x, y, upstream, axis=-1: (
-        upstream - np.exp(y) * np.sum(upstream, axis=_axes(axis), keepdims=True)
-    )
+    lambda x, y, upstream, axis=-1: upstream - np.exp(y) * np.sum(upstream, axis=_axes(axis), keepdims=True)
 )
 def log_softmax(x: Any, axis: Axes = -1) -> NDArray[Any]:
     """``log(softmax(x, axis))``.
@@ -647,7 +643,7 @@ def log_softmax(x: Any, axis: Axes = -1) -> NDArray[Any]:
     array([-10000.,      0.], dtype=float32)
     """
     below = x - np.max(x, axis=_axes(axis), keepdims=True, initial=-np.inf)
-    return below - np.log(np.sum(np.exp(below), axis=_axes(axis), keepdims=True))  # type: ignore[no-any-return]
+    return below - np.log(np.sum(np.exp(below), axis=_axes(axis), keepdims=True))
 
 
 def _sparsemax_gradient(
@@ -655,7 +651,7 @@ def _sparsemax_gradient(
 ) -> NDArray[Any]:
     kept = y > 0
     mean = np.sum(upstream * kept, axis=axis, keepdims=True) / np.sum(kept, axis=axis, keepdims=True)
-    return kept * (upstream - mean)  # type: ignore[no-any-return]
+    return kept * (upstream - mean)
 
 
 @function_of_floats(_sparsemax_gradient)
@@ -674,7 +670,7 @@ def sparsemax(x: Any, axis: int = -1) -> NDArray[Any]:
     kept = falling * counts > beyond_1
     number = np.sum(kept, axis=axis, keepdims=True)
     total = np.sum(falling * kept, axis=axis, keepdims=True) - 1
-    return np.maximum(x - total / number, 0)  # type: ignore[no-any-return]
+    return np.maximum(x - total / number, 0)
 
 
 # --- Names ----------------------------------------------------------------------------------------
@@ -760,8 +756,8 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     Parameters
     ----------
     config : None, str or dict
-        A name, what Keras 2.12 and later write for a function, or the config of a layer. Nothing that it names
-        is imported.
+        A name, what Keras 2.12 and later write for a function, or the config of a layer. Nothing that it
+        names is imported.
     custom_objects : mapping of str to class or function, optional
         Classes and functions of the caller's own, by the names that configs give them.
 

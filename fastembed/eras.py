@@ -120,7 +120,7 @@ class Era:
             for old in renamed.keys() & kwargs.keys():
                 if renamed[old] in kwargs:
                     raise TypeError(
-                        f"{kind}() got {renamed[old]!r} and also {old!r}, which is its name in earlier Kerases"
+                        f"{kind}() got {renamed[old]!r} and also {old!r}, its name in an earlier Keras"
                     )
                 kwargs[renamed[old]] = kwargs.pop(old)
         return args, kwargs
@@ -228,6 +228,10 @@ class Era:
             for key, value in said.items()
             if key not in unsaid or value != unsaid[key]
         }
+
+    def functions(self, functions: Config) -> Config:
+        """What a config has for functions that a layer was given, or for values in their place."""
+        return {name: serialize_keras_object(value) for name, value in functions.items() if value is not None}
 
 
 _answering: ContextVar[frozenset[int]] = ContextVar("fastembed.answering", default=frozenset())
@@ -375,6 +379,17 @@ class TensorFlowKeras(Era):
         if isinstance(written, dict) and isinstance(theirs, dict):
             return {**written, "config": theirs["config"]}
         return written if isinstance(written, dict) else theirs
+
+    def functions(self, functions: Config) -> Config:
+        """Each with its kind and its module beside it."""
+        config: Config = {}
+        for name, value in functions.items():
+            if name == "mask" and value is None:
+                continue
+            config[name] = self.written(value)
+            config[f"{name}_type"] = "function" if callable(value) else "raw"
+            config["module" if name == "function" else f"{name}_module"] = getattr(value, "__module__", None)
+        return config
 
 
 class Keras2(TensorFlowKeras):

@@ -5,19 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastembed._registry import Registry, reading, serialize_keras_object
+from fastembed._registry import Registry, reading, serialize_keras_object, subclasses_in
+from fastembed.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.input_spec import InputSpec
+from fastembed.layers.lambda_layer import Lambda
 from fastembed.layers.layer import Layer
+from fastembed.layers.masking import Masking
 from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
-__all__ = ["Dense", "Embedding", "InputSpec", "Layer", "ReversibleEmbedding", "deserialize", "serialize"]
+__all__ = [
+    "ELU",
+    "Activation",
+    "Dense",
+    "Embedding",
+    "InputSpec",
+    "Lambda",
+    "Layer",
+    "LeakyReLU",
+    "Masking",
+    "PReLU",
+    "ReLU",
+    "ReversibleEmbedding",
+    "Softmax",
+    "ThresholdedReLU",
+    "deserialize",
+    "serialize",
+]
 
-_registry = Registry(
-    "layer",
-    {"Dense": Dense, "Embedding": Embedding, "Layer": Layer, "ReversibleEmbedding": ReversibleEmbedding},
-)
+_registry = Registry("layer", {"Layer": Layer, **subclasses_in(globals(), Layer)})
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
