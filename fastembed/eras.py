@@ -167,8 +167,8 @@ class Era:
         return activations.get(identifier)
 
     def written(self, value: Any) -> Any:
-        """An initializer, an activation or the like as this Keras writes it; plain values as they are."""
-        return value if isinstance(value, (list, tuple)) else activations.serialize(value)
+        """An initializer, an activation or the like as this Keras writes it; numbers and such as they are."""
+        return activations.serialize(value)
 
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
@@ -224,7 +224,7 @@ class Era:
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
         unsaid = {**_UNSAID, **self._unsaid.get(kind, {})}
         return {
-            key: self.written(value)
+            key: serialize_keras_object(value) if isinstance(value, dict) else self.written(value)
             for key, value in said.items()
             if key not in unsaid or value != unsaid[key]
         }
@@ -386,7 +386,7 @@ class TensorFlowKeras(Era):
         for name, value in functions.items():
             if name == "mask" and value is None:
                 continue
-            config[name] = self.written(value)
+            config[name] = tf_keras_config(value) if callable(value) else serialize_keras_object(value)
             config[f"{name}_type"] = "function" if callable(value) else "raw"
             config["module" if name == "function" else f"{name}_module"] = getattr(value, "__module__", None)
         return config

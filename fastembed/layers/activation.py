@@ -392,6 +392,8 @@ class Softmax(_Elementwise):
         outputs = super().call(masked)
         return np.where(kept, outputs, outputs.dtype.type(0))
 
+    backpropagate = _Elementwise.backpropagate  # is right with a mask: what it hides has outputs of 0
+
 
 def _mask_for(inputs: NDArray[Any], mask: ArrayLike) -> NDArray[np.bool_]:
     """A mask as bool, in a shape that broadcasts to the inputs."""
