@@ -441,7 +441,8 @@ def test_prelu_of_every_place_and_of_shared_axes():
     layer = layers.PReLU("ones", shared_axes=[1])
     assert layer(x, training=True).tolist() == x.tolist()
     assert layer.alpha.shape == (1, 4)
-    layer.backward(np.ones_like(x))
+    slope = layer.backward(np.ones_like(x))
+    assert slope.tolist() == (x < 0).tolist()  # 0 at 0, as JAX has it for Keras's two rectifiers
     assert layer.alpha.gradient.tolist() == x.sum(axis=(0, 1))[None].tolist()
     with pytest.raises(ValueError, match="incompatible"):
         layer(np.ones((2, 3, 5), "f4"))

@@ -310,7 +310,7 @@ class PReLU(Layer):
     def call(self, inputs: Any) -> NDArray[Any]:
         """``x`` or ``alpha * x``."""
         x = np.asarray(inputs)
-        return np.where(x > 0, x, self._alpha_for(x) * np.minimum(x, 0)).astype(x.dtype, copy=False)
+        return (np.maximum(x, 0) + self._alpha_for(x) * np.minimum(x, 0)).astype(x.dtype, copy=False)
 
     def _alpha_for(self, x: NDArray[Any]) -> NDArray[Any]:
         return self.alpha.value.astype(x.dtype, copy=False)
@@ -323,7 +323,7 @@ class PReLU(Layer):
         """Add the gradient of alpha, unless frozen; return that of the inputs, which is 0 at 0."""
         dtype = np.promote_types(upstream.dtype, np.float32)
         x, slope = remembered.astype(dtype, copy=False), upstream.astype(dtype, copy=False)
-        gradient = np.where(x > 0, slope, np.where(x < 0, self._alpha_for(x) * slope, x * 0))
+        gradient = slope * (x > 0) + self._alpha_for(x) * slope * (x < 0)
         if self.alpha.trainable:
             of_alpha = (slope * np.minimum(x, 0)).sum(axis=0)
             shared = tuple(axis - 1 for axis in self.shared_axes or ())
