@@ -89,6 +89,8 @@ setup(
             extension("fastembed._memory"),
             extension("fastembed._team", "src/team.c", openmp=True),
             extension("fastembed._rows", *(f"src/rows_{isa}.c" for isa in ("baseline", "avx2", "avx512"))),
+            extension("fastembed._additions"),
+            extension("fastembed._steps", *(f"src/steps_{isa}.c" for isa in ("baseline", "avx2", "avx512"))),
             *([extension("faults", folder="tests/safety")] if DEBUG or SANITIZE else []),
         ],
         include_path=["src"],
