@@ -688,28 +688,19 @@ swish = silu
 hard_swish = hard_silu
 
 
-def _giving(function: Callable[..., Any]) -> Callable[[], Callable[..., Any]]:
-    """What a registry calls to make an activation of a name: it is there already."""
-
-    def give() -> Callable[..., Any]:
-        return function
-
-    give.__name__ = function.__name__
-    return give
-
-
 _registry = Registry(
     "activation function",
     {
         **{
-            name: _giving(function)
+            name: function
             for name, function in list(globals().items())
             if isinstance(function, types.FunctionType) and name[0] != "_" and hasattr(function, "gradient")
         },
-        "softmax_v2": _giving(softmax),  # what TensorFlow 2 calls it inside
-        "time_distributed_softmax": _giving(softmax),  # Keras 0.3
+        "softmax_v2": softmax,  # what TensorFlow 2 calls it inside
+        "time_distributed_softmax": softmax,  # Keras 0.3
     },
     module="keras.activations",
+    of_functions=True,
 )
 
 
