@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastembed._registry import Registry, reading, serialize_keras_object
+from fastembed._registry import Registry, reading, serialize_keras_object, subclasses_in
+from fastembed.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.input_spec import InputSpec
+from fastembed.layers.lambda_layer import Lambda
 from fastembed.layers.layer import Layer
+from fastembed.layers.masking import Masking
 from fastembed.layers.merging import (
     Add,
     Average,
@@ -35,6 +38,8 @@ from fastembed.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
 __all__ = [
+    "ELU",
+    "Activation",
     "Add",
     "Average",
     "Concatenate",
@@ -44,17 +49,24 @@ __all__ = [
     "Embedding",
     "Flatten",
     "InputSpec",
+    "Lambda",
     "Layer",
+    "LeakyReLU",
+    "Masking",
     "Maximum",
     "Merge",
     "Minimum",
     "Multiply",
+    "PReLU",
     "Permute",
+    "ReLU",
     "RepeatVector",
     "Reshape",
     "ReversibleEmbedding",
+    "Softmax",
     "SpatialDropout1D",
     "Subtract",
+    "ThresholdedReLU",
     "add",
     "average",
     "concatenate",
@@ -68,30 +80,8 @@ __all__ = [
     "subtract",
 ]
 
-_registry = Registry(
-    "layer",
-    {
-        "Add": Add,
-        "Average": Average,
-        "Concatenate": Concatenate,
-        "Dense": Dense,
-        "Dot": Dot,
-        "Dropout": Dropout,
-        "Embedding": Embedding,
-        "Flatten": Flatten,
-        "Layer": Layer,
-        "Maximum": Maximum,
-        "Merge": Merge,  # in configs of Keras 1
-        "Minimum": Minimum,
-        "Multiply": Multiply,
-        "Permute": Permute,
-        "RepeatVector": RepeatVector,
-        "Reshape": Reshape,
-        "ReversibleEmbedding": ReversibleEmbedding,
-        "SpatialDropout1D": SpatialDropout1D,
-        "Subtract": Subtract,
-    },
-)
+# "Merge" stands in configs of Keras 1.
+_registry = Registry("layer", {"Layer": Layer, "Merge": Merge, **subclasses_in(globals(), Layer)})
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
