@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
 import numpy as np
 
-from fastembed import dtype_policies, initializers
-from fastembed._old_keras import initializer_of_keras1, keras1_config, keras2_config, tf_keras_config
+from fastembed import activations, dtype_policies, initializers
+from fastembed._old_keras import (
+    activation_of_keras2,
+    initializer_of_keras1,
+    keras1_config,
+    keras2_config,
+    tf_keras_config,
+)
 from fastembed._registry import serialize_keras_object
 from fastembed.dtypes import standardize_dtype
 from fastembed.names import automatic_name, checked_name, snake_case, snake_case_of_2
@@ -47,7 +53,19 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "b_constraint": "bias_constraint",
         "bias": "use_bias",
     },
+    "Dropout": {"p": "rate"},
+    "SpatialDropout1D": {"p": "rate"},
+    "Concatenate": {"concat_axis": "axis"},
+    "Dot": {"dot_axes": "axes"},
+    "PReLU": {"init": "alpha_initializer"},
 }
+
+# The same before Keras 3.
+RENAMED_BY_3: Mapping[str, Mapping[str, str]] = {
+    "LeakyReLU": {"alpha": "negative_slope"},
+}
+
+_SLOPES = frozenset({"ELU", "LeakyReLU", "ReLU", "ThresholdedReLU"})
 
 # What an Embedding here can say that a Keras's config cannot: written only where it says something.
 _UNSAID = {"dropout": 0.0, "out_of_range": "raise", "float_ids": "exact"}
@@ -100,7 +118,7 @@ class Era:
         order = self._positions.get(kind)
         if order is not None and args:
             args, kwargs = (), self._by_keyword(kind, order, args, kwargs)
-        return args, _renamed(kind, RENAMED.get(kind, {}), kwargs)
+        return args, _renamed(kind, {**RENAMED.get(kind, {}), **RENAMED_BY_3.get(kind, {})}, kwargs)
 
     def _by_keyword(self, kind: str, order: tuple[str, ...], args: tuple[Any, ...], kwargs: Config) -> Config:
         if len(args) > len(order):
@@ -177,9 +195,13 @@ class Era:
         """The initializer that ``identifier`` means."""
         return initializers.get(identifier)
 
+    def activation(self, identifier: Any) -> Any:
+        """The activation that ``identifier`` means."""
+        return activations.get(identifier)
+
     def written(self, value: Any) -> Any:
-        """An initializer, a regularizer or a constraint as this Keras writes it; plain values as they are."""
-        return value if isinstance(value, (list, tuple)) else serialize_keras_object(value)
+        """An initializer, an activation or the like as this Keras writes it; numbers and such as they are."""
+        return activations.serialize(value)
 
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
@@ -235,10 +257,21 @@ class Era:
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
         unsaid = {**_UNSAID, **self._unsaid.get(kind, {})}
         return {
-            key: self.written(value)
+            key: serialize_keras_object(value) if isinstance(value, dict) else self.written(value)
             for key, value in said.items()
             if key not in unsaid or value != unsaid[key]
         }
+
+    def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
+        """The whole config of a SpatialDropout1D, whose constructor takes nothing but these in Keras 3."""
+        policy = layer.dtype_policy
+        dtype = layer.dtype if policy.name == layer.dtype else dtype_policies.serialize(policy)
+        said = {key: value for key, value in entries.items() if key != "noise_shape"}
+        return {**self.entries("SpatialDropout1D", said), "name": layer.name, "dtype": dtype}
+
+    def functions(self, functions: Config) -> Config:
+        """What a config has for functions that a layer was given, or for values in their place."""
+        return {name: serialize_keras_object(value) for name, value in functions.items() if value is not None}
 
 
 _answering: ContextVar[frozenset[int]] = ContextVar("fastembed.answering", default=frozenset())
@@ -274,6 +307,7 @@ class TensorFlowKeras(Era):
             "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer",
             "activity_regularizer", "embeddings_constraint", "mask_zero", "input_length", "sparse",
         ),
+        "SpatialDropout1D": ("rate",),
     }  # fmt: skip
     _settings = (*Era._settings[:7], "jit_compile", "name")
     _optimizer_defaults: ClassVar[Mapping[str, Config]] = {
@@ -384,11 +418,36 @@ class TensorFlowKeras(Era):
                     f"{self.name} has nothing like {entry}={entries[entry]!r:.80}: a config of this layer "
                     'can only be written in the era "keras3"'
                 )
-        return super().entries(kind, entries)
+        if kind in _SLOPES:  # these Kerases keep such numbers in float32
+            entries = {
+                key: float(np.float32(value)) if isinstance(value, (int, float)) else value
+                for key, value in entries.items()
+            }
+        old_name = {new: old for old, new in RENAMED_BY_3.get(kind, {}).items()}
+        return {old_name.get(key, key): value for key, value in super().entries(kind, entries).items()}
+
+    def activation(self, identifier: Any) -> Any:
+        return activation_of_keras2(identifier)
+
+    def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
+        return {**self.base_config(layer), **self.entries("SpatialDropout1D", entries)}
 
     def written(self, value: Any) -> Any:
         written, theirs = super().written(value), tf_keras_config(value)
-        return {**written, "config": theirs["config"]} if isinstance(theirs, dict) else written
+        if isinstance(written, dict) and isinstance(theirs, dict):
+            return {**written, "config": theirs["config"]}
+        return written if isinstance(written, dict) else theirs
+
+    def functions(self, functions: Config) -> Config:
+        """Each with its kind and its module beside it."""
+        config: Config = {}
+        for name, value in functions.items():
+            if name == "mask" and value is None:
+                continue
+            config[name] = tf_keras_config(value) if callable(value) else serialize_keras_object(value)
+            config[f"{name}_type"] = "function" if callable(value) else "raw"
+            config["module" if name == "function" else f"{name}_module"] = getattr(value, "__module__", None)
+        return config
 
 
 class Keras2(TensorFlowKeras):
@@ -401,6 +460,7 @@ class Keras2(TensorFlowKeras):
         "Embedding": ("input_dim", "output_dim"),
         "Dense": ("units",),
         "Layer": (),
+        "SpatialDropout1D": ("rate",),
         "SGD": ("learning_rate", "momentum", "decay", "nesterov"),
         "RMSprop": ("learning_rate", "rho", "epsilon", "decay"),
         "Adagrad": ("learning_rate", "epsilon", "decay"),
@@ -466,11 +526,19 @@ class Keras1(Keras2):
             "activity_regularizer", "W_constraint", "b_constraint", "bias", "input_dim",
         ),
         "Layer": (),
+        "SpatialDropout1D": ("p",),
+        "PReLU": ("init", "weights", "shared_axes"),
         **{kind: order for kind, order in Keras2._positions.items() if "learning_rate" in order},
     }  # fmt: skip
     _optimizer_defaults: ClassVar = {
         kind: {**Keras2._optimizer_defaults.get(kind, {}), "epsilon": 1e-8}
         for kind in ("RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")
+    }
+    _unsaid: ClassVar = {
+        "Flatten": {"data_format": "channels_last"},
+        "Dropout": {"noise_shape": None, "seed": None},
+        "SpatialDropout1D": {"noise_shape": None, "seed": None},
+        "PReLU": {"alpha_regularizer": None, "alpha_constraint": None},
     }
     _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
 
@@ -522,7 +590,7 @@ def _renamed(kind: str, renamed: Mapping[str, str], kwargs: Config) -> Config:
     old_ones = renamed.keys() & kwargs.keys()
     for old in old_ones:
         if renamed[old] in kwargs:
-            raise TypeError(f"{kind}() got {renamed[old]!r} and also {old!r}, which is its earlier name")
+            raise TypeError(f"{kind}() got {renamed[old]!r} and also {old!r}, its name in an earlier Keras")
     return {renamed.get(key, key): value for key, value in kwargs.items()} if old_ones else kwargs
 
 
