@@ -23,3 +23,14 @@ def widened(x: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
     x = np.asarray(x)
     dtype = np.dtype(np.float32) if x.dtype.kind in "biu" else x.dtype
     return x.astype(np.promote_types(dtype, np.float32), copy=False), dtype
+
+
+def for_loops(x: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
+    """`widened`, in memory as compiled loops read it: C-contiguous and aligned.
+
+    >>> wide, dtype = for_loops(np.ones((2, 3), np.float16).T)
+    >>> wide.flags.c_contiguous, wide.dtype, dtype
+    (True, dtype('float32'), dtype('float16'))
+    """
+    wide, dtype = widened(x)
+    return np.require(wide, requirements=["C", "A", "E"]), dtype

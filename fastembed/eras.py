@@ -46,7 +46,10 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "b_constraint": "bias_constraint",
         "bias": "use_bias",
     },
+    "BatchNormalization": {"beta_init": "beta_initializer", "gamma_init": "gamma_initializer"},
 }
+
+_RENORM = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
 
 # What an Embedding here can say that a Keras's config cannot: written only where it says something.
 _UNSAID = {"dropout": 0.0, "out_of_range": "raise", "float_ids": "exact"}
@@ -205,11 +208,8 @@ class Era:
         """The entries that a class of layers adds to its config, out of Keras 3's entries."""
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
         unsaid = {**_UNSAID, **self._unsaid.get(kind, {})}
-        return {
-            key: self.written(value)
-            for key, value in said.items()
-            if key not in unsaid or value != unsaid[key]
-        }
+        written = {key: self.written(value) for key, value in said.items()}
+        return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
 
 
 _answering: ContextVar[frozenset[int]] = ContextVar("fastembed.answering", default=frozenset())
@@ -247,7 +247,10 @@ class TensorFlowKeras(Era):
         ),
     }  # fmt: skip
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
-    _unsaid: ClassVar = {}
+    _unsaid: ClassVar = {
+        "BatchNormalization": {"synchronized": False, **_RENORM},
+        "LayerNormalization": {"rms_scaling": False},
+    }
 
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         return TypeError("Keyword argument not understood:", *unknown)
@@ -353,6 +356,7 @@ class Keras2(TensorFlowKeras):
 
     name = "keras2"
     shape_is_kept = True
+    _unsaid: ClassVar = {**TensorFlowKeras._unsaid, "GlobalPooling1D": {"keepdims": False}}
 
     _positions: ClassVar = {"Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": ()}
 
@@ -397,9 +401,31 @@ class Keras1(Keras2):
             "output_dim", "init", "activation", "weights", "W_regularizer", "b_regularizer",
             "activity_regularizer", "W_constraint", "b_constraint", "bias", "input_dim",
         ),
+        "BatchNormalization": (
+            "epsilon", "mode", "axis", "momentum", "weights", "beta_init", "gamma_init", "gamma_regularizer",
+            "beta_regularizer",
+        ),
         "Layer": (),
     }  # fmt: skip
-    _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
+    _unsaid: ClassVar = {
+        **Keras2._unsaid,
+        "BatchNormalization": {
+            "center": True,
+            "scale": True,
+            "beta_initializer": "zero",
+            "gamma_initializer": "one",
+            "moving_mean_initializer": "zero",
+            "moving_variance_initializer": "one",
+            "beta_constraint": None,
+            "gamma_constraint": None,
+            **Keras2._unsaid["BatchNormalization"],
+        },
+        "GlobalPooling1D": {"data_format": "channels_last", "keepdims": False},
+    }
+    _WEIGHTS: ClassVar[Mapping[str, str]] = {
+        "embeddings": "W", "kernel": "W", "bias": "b", "gamma": "gamma", "beta": "beta",
+        "moving_mean": "running_mean", "moving_variance": "running_std",
+    }  # fmt: skip
 
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(class_name.lower(), first=1) if name is None else str(name)
@@ -436,11 +462,13 @@ class Keras1(Keras2):
         return config
 
     def entries(self, kind: str, entries: Config) -> Config:
-        dropout = {"dropout": entries["dropout"]} if "dropout" in entries else {}
+        more = {"dropout": entries["dropout"]} if "dropout" in entries else {}
+        if kind == "BatchNormalization":
+            more["mode"] = 0  # the one of its modes that later Kerases have
         old_name = {new: old for old, new in RENAMED.get(kind, {}).items()}
         return {
             **{old_name.get(key, key): value for key, value in super().entries(kind, entries).items()},
-            **dropout,
+            **more,
         }
 
 

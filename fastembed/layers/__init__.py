@@ -10,13 +10,45 @@ from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.layer import Layer
+from fastembed.layers.normalization import BatchNormalization, LayerNormalization
+from fastembed.layers.pooling import (
+    GlobalAveragePooling1D,
+    GlobalAvgPool1D,
+    GlobalMaxPool1D,
+    GlobalMaxPooling1D,
+)
 from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
-__all__ = ["Dense", "Embedding", "InputSpec", "Layer", "ReversibleEmbedding", "deserialize", "serialize"]
+__all__ = [
+    "BatchNormalization",
+    "Dense",
+    "Embedding",
+    "GlobalAveragePooling1D",
+    "GlobalAvgPool1D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPooling1D",
+    "InputSpec",
+    "Layer",
+    "LayerNormalization",
+    "ReversibleEmbedding",
+    "deserialize",
+    "serialize",
+]
 
 _registry = Registry(
     "layer",
-    {"Dense": Dense, "Embedding": Embedding, "Layer": Layer, "ReversibleEmbedding": ReversibleEmbedding},
+    {
+        "BatchNormalization": BatchNormalization,
+        "Dense": Dense,
+        "Embedding": Embedding,
+        "GlobalAveragePooling1D": GlobalAveragePooling1D,
+        "GlobalAvgPool1D": GlobalAvgPool1D,
+        "GlobalMaxPool1D": GlobalMaxPool1D,
+        "GlobalMaxPooling1D": GlobalMaxPooling1D,
+        "Layer": Layer,
+        "LayerNormalization": LayerNormalization,
+        "ReversibleEmbedding": ReversibleEmbedding,
+    },
 )
 
 
