@@ -138,7 +138,7 @@ class _Normalization(Layer):
     def _entries(self) -> dict[str, Any]:
         """The entries of the config that both classes have."""
         return {
-            "axis": self.axis,
+            "axis": [*self.axis] if isinstance(self.axis, list) else self.axis,
             "epsilon": self.epsilon,
             "center": self.center,
             "scale": self.scale,
