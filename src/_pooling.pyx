@@ -8,8 +8,6 @@ Numbers of a column are added in the order of their steps, in double, and rounde
 number of threads and on every instruction set.
 """
 
-import numpy as np
-
 cimport numpy as cnp
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -105,8 +103,10 @@ cdef int _set_upstream(fe_pooling_job* job, cnp.ndarray upstream) except -1:
     return 0
 
 
-cdef cnp.ndarray _pool(fe_pooling_job* job, cnp.ndarray like, fe_pool float32, fe_pool float64, bint has_steps):
-    """Make an output of the dtype of ``like``, and do the job. Nothing that the job points at may go meanwhile."""
+cdef cnp.ndarray _pool(
+    fe_pooling_job* job, cnp.ndarray like, fe_pool float32, fe_pool float64, bint has_steps
+):
+    """Make an output of the dtype of ``like``, and do the job, whose arrays the caller holds."""
     cdef:
         fe_pool pool = float32 if cnp.PyArray_TYPE(like) == cnp.NPY_FLOAT32 else float64
         cnp.ndarray out
@@ -203,7 +203,7 @@ def spread_mean(cnp.ndarray upstream not None, Py_ssize_t steps, cnp.ndarray mas
 
 
 def spread_max(cnp.ndarray inputs not None, cnp.ndarray upstream not None):
-    """The gradient of `max_steps`: upstream at the step that has the maximum, in equal shares where several have.
+    """The gradient of `max_steps`: upstream at the steps that have the maximum, in equal shares.
 
     Parameters
     ----------

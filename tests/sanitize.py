@@ -74,7 +74,8 @@ def lie(call: str) -> list[str]:
 
 # What runs compiled code of ours in every way it has, and makes no hundreds of processes.
 KERNELS = [
-    f"../tests/test_{name}.py" for name in ("gather", "accumulate", "memory", "guard_pages", "variable")
+    f"../tests/test_{name}.py"
+    for name in ("gather", "accumulate", "memory", "guard_pages", "variable", "pooling")
 ]
 FOUR_THREADS = "../tests/safety/four_threads.py"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 
 import numpy as np
 import pytest
 from gradients import check_gradients
 from strategies import bits
-from two_libraries import agree, agree_to_raise, make, process, shown
+from two_libraries import agree, agree_to_raise, begin, make, process, shown
 
 import fastembed
 from fastembed import Variable, layers
@@ -159,7 +160,9 @@ def test_sums_over_large_batches_are_right():
     layer(inputs, training=True)
     np.testing.assert_allclose(layer.moving_mean.value, inputs.astype("f8").mean(axis=0), rtol=1e-7)
     layer.backward(np.full(inputs.shape, 0.1, "f4"))
-    np.testing.assert_array_equal(layer.beta.gradient, np.full(2, 200_000 * np.float64(np.float32(0.1)), "f4"))
+    np.testing.assert_array_equal(
+        layer.beta.gradient, np.full(2, 200_000 * np.float64(np.float32(0.1)), "f4")
+    )
 
 
 def test_bits_are_the_same_for_any_number_of_threads(rng):
@@ -180,21 +183,27 @@ def test_bits_are_the_same_for_any_number_of_threads(rng):
 
 
 def test_every_batch_counts_whichever_thread_trains():
-    layer = layers.BatchNormalization(momentum=0.5)
+    layer = layers.BatchNormalization(momentum=0.5, dtype="float64")
     layer.build((None, 1))
-    layer.moving_mean.assign([2.0**200])  # halved by each call, exactly
+    layer.moving_mean.assign([2.0**1000])  # halved by each call, exactly
+    all_there = threading.Barrier(4)
 
     def train():
-        for _ in range(25):
-            layer(np.zeros((2, 1), "f4"), training=True)
-            layer.backward(np.zeros((2, 1), "f4"))
+        all_there.wait()
+        for _ in range(250):
+            layer(np.zeros((2, 1)), training=True)
+            layer.backward(np.zeros((2, 1)))
 
-    layer.moving_mean.assign([2.0**100])
-    threads = [threading.Thread(target=train) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=train) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
     assert layer.moving_mean.value == [1.0]
 
 
@@ -279,7 +288,10 @@ BATCH = [
         "renorm_clipping={'rmax': 1.5, 'rmin': 0.5, 'dmax': 0.3})",
         (3, 4, 5),
     ),
-    ("layers.BatchNormalization(renorm=True, scale=False, center=False, renorm_clipping={'rmin': 1})", (6, 4)),
+    (
+        "layers.BatchNormalization(renorm=True, scale=False, center=False, renorm_clipping={'rmin': 1})",
+        (6, 4),
+    ),
 ]
 
 
@@ -326,7 +338,12 @@ def test_examples_are_kerass(keras, expression, shape, rng):
 def described(library, expression, shape):
     """All that can be seen of a layer before and after it is built."""
     layer = make(library, expression)
-    found = [shown(layer.get_config()), layer.built, layer.supports_masking, layer.compute_output_shape(shape)]
+    found = [
+        shown(layer.get_config()),
+        layer.built,
+        layer.supports_masking,
+        layer.compute_output_shape(shape),
+    ]
     layer.build(shape)
     found += [[(v.name, tuple(v.shape), str(v.dtype), v.trainable, np.array(v)) for v in layer.weights]]
     mask = np.ones(2, bool)
@@ -344,11 +361,11 @@ def described(library, expression, shape):
         ("layers.BatchNormalization('-1', '0.5', '0.25', name='n', trainable=False)", (3, 4, 5)),
         ("layers.BatchNormalization(-1, 0.9, 0.1, False, True, 'ones', 'zeros', 'ones', 'zeros', 'l2', 'l1', "
          "'non_neg', 'unit_norm', name='n')", (2, 3)),
-        ("layers.BatchNormalization(renorm=True, moving_variance_initializer=initializers.Constant(4.0), name='n')",
+        ("layers.BatchNormalization(moving_variance_initializer=initializers.Constant(4.0), renorm=True)",
          (2, 3)),
         ("layers.BatchNormalization(renorm_clipping={'rmax': 3}, name='n')", (2, 3)),
         ("layers.LayerNormalization([2, 1], 0.1, name='n', dtype='mixed_float16')", (3, 4, 5)),
-        ("layers.LayerNormalization(rms_scaling=True, name='n', beta_regularizer='l2', gamma_constraint='non_neg')",
+        ("layers.LayerNormalization(rms_scaling=True, beta_regularizer='l2', gamma_constraint='non_neg')",
          (3, 4)),
         ("layers.LayerNormalization((1,), center=False, scale=False, name='n')", (3, 4)),
     ],
@@ -428,6 +445,13 @@ def test_a_mask_for_one_feature(keras):
     assert make(fastembed, program).shape == (3, 1)
 
 
+def test_axes_counted_from_both_ends(keras):
+    """Keras does not find gamma's axes in the inputs."""
+    program = "layers.LayerNormalization([-1, 0])(np.array([[0, 4, 2], [0, 4, 2]], 'f4'))"
+    assert keras(make, program).name == "TypeError"
+    np.testing.assert_allclose(make(fastembed, program), np.array([[-1.225, 1.225, 0]] * 2), atol=1e-3)
+
+
 def test_integers_are_normalised_as_floats(keras):
     program = "layers.LayerNormalization()(np.array([[1, 2, 6]]))"
     assert not (keras(value_of, program) % 1).any()
@@ -449,8 +473,8 @@ def test_keywords_of_keras_1():
     assert (layer.epsilon, layer.axis, layer.momentum) == (0.5, 1, 0.25)
     config = layer.get_config()
     assert config == {
-        "name": "n", "trainable": True, "epsilon": 0.5, "mode": 0, "axis": 1, "momentum": 0.25, "beta_init": "one",
-        "gamma_regularizer": None, "beta_regularizer": None,
+        "name": "n", "trainable": True, "epsilon": 0.5, "mode": 0, "axis": 1, "momentum": 0.25,
+        "beta_init": "one", "gamma_regularizer": None, "beta_regularizer": None,
     }  # fmt: skip
     assert layers.BatchNormalization.from_config(config).get_config()["axis"] == 1
     layer.build((None, 2))
@@ -465,7 +489,10 @@ def test_keywords_of_tf_keras():
     with fastembed.era("tf.keras"):
         config = layers.BatchNormalization(name="n").get_config()
         other = layers.LayerNormalization(name="n").get_config()
-    assert not {"renorm", "renorm_clipping", "renorm_momentum", "synchronized", "rms_scaling"} & {*config, *other}
+    assert not {"renorm", "renorm_clipping", "renorm_momentum", "synchronized", "rms_scaling"} & {
+        *config,
+        *other,
+    }
     assert layers.BatchNormalization.from_config(config).get_config()["renorm"] is False
 
 

@@ -1,4 +1,4 @@
-"""Pooling over steps: the compiled loops against plain NumPy, and the layers against finite differences and Keras."""
+"""Pooling over steps: compiled loops against plain NumPy, layers against finite differences and Keras."""
 
 from __future__ import annotations
 
@@ -70,6 +70,37 @@ def assert_same_numbers(got, expected):
     np.testing.assert_array_equal(bits(got)[number], bits(expected)[number])
 
 
+BAD = [
+    (lambda x, m, u: _pooling.sum_steps([1.0]), TypeError, "ndarray"),
+    (lambda x, m, u: _pooling.sum_steps(x.astype("i4")), TypeError, "float32 or float64, got int32"),
+    (lambda x, m, u: _pooling.sum_steps(x.astype("f2")), TypeError, "got float16"),
+    (lambda x, m, u: _pooling.sum_steps(x.astype(">f4")), TypeError, "got >f4"),
+    (lambda x, m, u: _pooling.sum_steps(u), ValueError, r"3 axes, got shape \(2, 4\)"),
+    (lambda x, m, u: _pooling.sum_steps(x[:, ::2]), ValueError, "C-contiguous"),
+    (lambda x, m, u: _pooling.mean_steps(x, m.astype("i1")), TypeError, "mask must be of bool, got int8"),
+    (lambda x, m, u: _pooling.mean_steps(x, m[:1]), ValueError, r"shape \(2, 3\), got \(1, 3\)"),
+    (lambda x, m, u: _pooling.mean_steps(x, m[:, :, None]), ValueError, r"got \(2, 3, 1\)"),
+    (lambda x, m, u: _pooling.mean_steps(x, np.ones((3, 2), bool).T), ValueError, "C-contiguous"),
+    (lambda x, m, u: _pooling.max_steps(x[:, :0].copy()), ValueError, "no steps"),
+    (lambda x, m, u: _pooling.spread_mean(u, -1), ValueError, "negative, got -1"),
+    (lambda x, m, u: _pooling.spread_mean(u, 2**62), ValueError, "too big|too large|dimension"),
+    (lambda x, m, u: _pooling.spread_mean(u, 4, m), ValueError, r"shape \(2, 4\), got \(2, 3\)"),
+    (lambda x, m, u: _pooling.spread_mean(x, 3), ValueError, "2 axes"),
+    (
+        lambda x, m, u: _pooling.spread_max(x, u.astype("f8")),
+        TypeError,
+        "float32 as inputs are, got float64",
+    ),
+    (
+        lambda x, m, u: _pooling.spread_max(x, u[:, :3].copy()),
+        ValueError,
+        r"shape \(2, 4\), got \(2, 3\)",
+    ),
+    (lambda x, m, u: _pooling.spread_max(x, u[:1]), ValueError, r"got \(1, 4\)"),
+    (lambda x, m, u: _pooling.spread_max(x[:, :0].copy(), u), ValueError, "no steps"),
+]
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of infinities, in NumPy
 class TestLoops:
     @given(sequence=sequences(), threads=THREADS)
@@ -112,7 +143,8 @@ class TestLoops:
 
     @pytest.mark.parametrize("dtype", ["f4", "f8"])
     def test_the_gradient_is_the_adjoint(self, dtype, rng):
-        inputs, upstream = rng.standard_normal((3, 7, 5)).astype(dtype), rng.standard_normal((3, 5)).astype(dtype)
+        inputs = rng.standard_normal((3, 7, 5)).astype(dtype)
+        upstream = inputs[:, 0] + 1
         mask = rng.random((3, 7)) < 0.7
         forward = np.vdot(_pooling.mean_steps(inputs, mask).astype("f8"), upstream)
         backward = np.vdot(inputs.astype("f8"), _pooling.spread_mean(upstream, 7, mask))
@@ -131,28 +163,6 @@ class TestLoops:
     def test_more_than_float32_can_count_share_one_maximum(self):
         gradient = _pooling.spread_max(np.zeros((1, 2**24 + 1, 1), "f4"), np.ones((1, 1), "f4"))
         assert gradient[0, 0, 0] == np.float32(1 / (2**24 + 1))
-
-    BAD = [
-        (lambda x, m, u: _pooling.sum_steps([1.0]), TypeError, "ndarray"),
-        (lambda x, m, u: _pooling.sum_steps(x.astype("i4")), TypeError, "float32 or float64, got int32"),
-        (lambda x, m, u: _pooling.sum_steps(x.astype("f2")), TypeError, "got float16"),
-        (lambda x, m, u: _pooling.sum_steps(x.astype(">f4")), TypeError, "got >f4"),
-        (lambda x, m, u: _pooling.sum_steps(u), ValueError, r"3 axes, got shape \(2, 4\)"),
-        (lambda x, m, u: _pooling.sum_steps(x[:, ::2]), ValueError, "C-contiguous"),
-        (lambda x, m, u: _pooling.mean_steps(x, m.astype("i1")), TypeError, "mask must be of bool, got int8"),
-        (lambda x, m, u: _pooling.mean_steps(x, m[:1]), ValueError, r"shape \(2, 3\), got \(1, 3\)"),
-        (lambda x, m, u: _pooling.mean_steps(x, m[:, :, None]), ValueError, r"got \(2, 3, 1\)"),
-        (lambda x, m, u: _pooling.mean_steps(x, np.ones((3, 2), bool).T), ValueError, "C-contiguous"),
-        (lambda x, m, u: _pooling.max_steps(x[:, :0].copy()), ValueError, "no steps"),
-        (lambda x, m, u: _pooling.spread_mean(u, -1), ValueError, "negative, got -1"),
-        (lambda x, m, u: _pooling.spread_mean(u, 2**62), ValueError, "too big|too large|dimension"),
-        (lambda x, m, u: _pooling.spread_mean(u, 4, m), ValueError, r"shape \(2, 4\), got \(2, 3\)"),
-        (lambda x, m, u: _pooling.spread_mean(x, 3), ValueError, "2 axes"),
-        (lambda x, m, u: _pooling.spread_max(x, u.astype("f8")), TypeError, "float32 as inputs are, got float64"),
-        (lambda x, m, u: _pooling.spread_max(x, u[:, :3].copy()), ValueError, r"shape \(2, 4\), got \(2, 3\)"),
-        (lambda x, m, u: _pooling.spread_max(x, u[:1]), ValueError, r"got \(1, 4\)"),
-        (lambda x, m, u: _pooling.spread_max(x[:, :0].copy(), u), ValueError, "no steps"),
-    ]
 
     @pytest.mark.parametrize(("call", "error", "words"), BAD)
     def test_what_the_loops_refuse(self, call, error, words):
@@ -282,8 +292,9 @@ def test_memory_of_every_kind(kind, rng):
     record["x"] = inputs
     fortran = np.asfortranarray(inputs)
     fortran.flags.writeable = False
-    for given in (record["x"], fortran, inputs.astype(">f4"), inputs.tolist(), np.repeat(inputs, 2, 1)[:, ::2]):
-        np.testing.assert_array_equal(layer(given, training=True), expected)
+    swapped, strided = inputs.astype(">f4"), np.repeat(inputs, 2, axis=1)[:, ::2]
+    for array in (record["x"], fortran, swapped, strided, inputs.tolist()):
+        np.testing.assert_array_equal(layer(array, training=True), expected)
         upstream = np.asfortranarray(np.ones((4, 5), "f4"))
         layer.backward(upstream)
 
@@ -335,11 +346,11 @@ def pooled(library, expression, inputs, mask):
     layer = make(library, expression)
     given = {} if mask is None else {"mask": mask}
     outputs = np.asarray(layer(inputs, **given))
-    config = layer.get_config()
+    again = type(layer).from_config(layer.get_config())
     return [
-        outputs.shape, outputs.dtype.name, outputs.astype("f4"), config, layer.built, layer.supports_masking,
+        outputs.shape, outputs.dtype.name, outputs.astype("f4"), layer.get_config(), again.get_config(),
+        layer.built, layer.supports_masking, layer.compute_mask(inputs, mask),
         layer.compute_output_shape((None, 7, 9)), layer.compute_output_shape(inputs.shape),
-        layer.compute_mask(inputs, mask), make(library, "layers." + type(layer).__name__).from_config(config).get_config(),
     ]  # fmt: skip
 
 

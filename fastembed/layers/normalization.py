@@ -87,14 +87,16 @@ class _Normalization(Layer):
         """Of these axes."""
         shape, axes = tuple(input_shape), self._axes
         if outside := _outside(axes, shape):
-            raise IndexError(f"inputs of shape {shape} have no axis {outside[0]}, as {self!r} wants to have it")
+            raise IndexError(
+                f"inputs of shape {shape} have no axis {outside[0]}, as {self!r} wants to have it"
+            )
         if len({axis % len(shape) for axis in axes}) < len(axes):
             raise ValueError(f"{self!r} cannot have an axis of inputs of shape {shape} twice: axis={axes}")
         lengths = tuple(shape[axis] for axis in axes)
         if None in lengths:
             raise ValueError(
-                f"{self!r} has a weight for each place along axis {axes[lengths.index(None)]} of its inputs: how "
-                f"many there are must be known, got shape {shape}"
+                f"{self!r} has a weight for each place along axis {axes[lengths.index(None)]} of its inputs: "
+                f"how many there are must be known, got shape {shape}"
             )
         return lengths
 
@@ -121,7 +123,7 @@ class _Normalization(Layer):
         return matrix if self.beta is None else matrix + _row_of(self.beta, matrix)
 
     def _learn(self, scaled: NDArray[Any], upstream: NDArray[Any]) -> None:
-        """Add the gradients of gamma, by which ``scaled`` was multiplied, and beta, unless they are frozen."""
+        """Add the gradients of gamma, by which ``scaled`` was multiplied, and beta, unless frozen."""
         if self.gamma is not None and self.gamma.trainable:
             self.gamma.add_gradient(_sums(upstream * scaled).reshape(self.gamma.shape))
         if self.beta is not None and self.beta.trainable:
@@ -131,7 +133,8 @@ class _Normalization(Layer):
         """The input's shape."""
         if outside := _outside(self._axes, input_shape):
             raise ValueError(
-                f"Axis {outside[0]} is out of bounds for input shape {input_shape}. Received: axis={self.axis}"
+                f"Axis {outside[0]} is out of bounds for input shape {input_shape}. "
+                f"Received: axis={self.axis}"
             )
         return input_shape
 
@@ -160,7 +163,9 @@ def _row_of(variable: Variable, matrix: NDArray[Any]) -> NDArray[Any]:
     """The values of a weight, one for each column of a matrix, in its dtype."""
     values = variable.value.reshape(-1).astype(matrix.dtype, copy=False)
     if len(values) != matrix.shape[1]:
-        raise ValueError(f"inputs with {matrix.shape[1]} places were given for the {len(values)} of {variable}")
+        raise ValueError(
+            f"inputs with {matrix.shape[1]} places were given for the {len(values)} of {variable}"
+        )
     return values
 
 
@@ -212,7 +217,9 @@ class _OfBatch(_Statistics):
         by_variance = _sums(gradient * normalized) / self.total
         share = by_mean - by_variance * self.factor * self.mean * self.excess / self.total
         shares = share + normalized * by_variance
-        return (gradient - (shares if self.counts is None else np.where(self.counts, shares, 0))) * self.factor
+        if self.counts is not None:
+            shares = np.where(self.counts, shares, 0)
+        return (gradient - shares) * self.factor
 
 
 @dataclass
@@ -292,11 +299,14 @@ class BatchNormalization(_Normalization):
 
     moving_mean: Variable | None = None
     moving_variance: Variable | None = None
+    moving_stddev: Variable
+    renorm_mean: Variable
+    renorm_stddev: Variable
 
     @eras.any_era
     def __init__(
         self,
-        axis: int = -1,
+        axis: int | Sequence[int] = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         center: bool = True,
@@ -318,8 +328,8 @@ class BatchNormalization(_Normalization):
         _check_of_earlier(kwargs)
         if synchronized:
             raise ValueError(
-                "synchronized=True shares a batch's statistics among devices, of which there is one here: leave "
-                "it out (Keras has it on TensorFlow only)"
+                "synchronized=True shares a batch's statistics among devices, of which there is one here: "
+                "leave it out (Keras has it on TensorFlow only)"
             )
         super().__init__(
             float(epsilon), center, scale, beta_initializer, gamma_initializer, beta_regularizer,
@@ -327,7 +337,7 @@ class BatchNormalization(_Normalization):
         )  # fmt: skip
         if isinstance(axis, (list, tuple)) and len(axis) == 1:
             [axis] = axis  # as tf.keras writes it
-        self.axis = int(axis)
+        self.axis = int(axis)  # type: ignore[arg-type]  # which says what it does not take
         self.momentum = float(momentum)
         self.moving_mean_initializer = self._era.initializer(moving_mean_initializer)
         self.moving_variance_initializer = self._era.initializer(moving_variance_initializer)
@@ -388,7 +398,9 @@ class BatchNormalization(_Normalization):
     def _of_batch(self, rows: NDArray[Any], counts: NDArray[np.bool_] | None) -> _OfBatch:
         """The statistics of a batch. The moving averages follow them."""
         if not len(rows):
-            raise ValueError(f"{self!r} was given a batch without examples to train on: it has no mean to keep")
+            raise ValueError(
+                f"{self!r} was given a batch without examples to train on: it has no mean to keep"
+            )
         if counts is None:
             total, excess = np.asarray(len(rows), rows.dtype), np.zeros((), rows.dtype)
             mean = _sums(rows) / total
@@ -418,17 +430,17 @@ class BatchNormalization(_Normalization):
             changes[name] = before * momentum + value * (1 - momentum)
         if self.renorm:
             changes["moving_variance"] = np.maximum(changes["moving_stddev"] ** 2 - self.epsilon, 0)
-        swap([(getattr(self, name), getattr(self, name).memory_for(value)) for name, value in changes.items()])
-
-    def _correction(
-        self, mean: NDArray[Any], deviation: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """r and d of a batch."""
-        usual_mean, usual = (
-            getattr(self, name).value.astype(mean.dtype, copy=False) for name in ("renorm_mean", "renorm_stddev")
+        swap(
+            [(getattr(self, name), getattr(self, name).memory_for(value)) for name, value in changes.items()]
         )
+
+    def _correction(self, mean: NDArray[Any], deviation: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """r and d of a batch."""
+        usual_mean = self.renorm_mean.value.astype(mean.dtype, copy=False)
+        usual = self.renorm_stddev.value.astype(mean.dtype, copy=False)
         usual = np.maximum(usual, np.sqrt(np.asarray(self.epsilon, mean.dtype)))
-        bounds, furthest = self.renorm_clipping, self.renorm_clipping.get("dmax")
+        bounds = self.renorm_clipping or {}
+        furthest = bounds.get("dmax")
         r = np.clip(deviation / usual, bounds.get("rmin"), bounds.get("rmax"))
         d = (mean - usual_mean) / usual
         return r, d if furthest is None else np.clip(d, -furthest, furthest)
@@ -469,8 +481,8 @@ def _check_of_earlier(kwargs: dict[str, Any]) -> None:
     mode = kwargs.pop("mode", 0)
     if mode != 0:
         raise ValueError(
-            f"mode={mode!r:.80} of Keras 1 is gone: mode=1, each example by itself, is LayerNormalization; mode=2, "
-            "the batch's own statistics always, is a call with training=True"
+            f"mode={mode!r:.80} of Keras 1 is gone: mode=1, each example by itself, is LayerNormalization; "
+            "mode=2, the batch's own statistics always, is a call with training=True"
         )
     kwargs.pop("fused", None)  # how TensorFlow computes it
     for name in ("virtual_batch_size", "adjustment"):
@@ -482,7 +494,7 @@ def _checked_clipping(bounds: Mapping[str, float] | None) -> dict[str, float]:
     bounds = dict(bounds or {})
     if bounds.keys() - {"rmax", "rmin", "dmax"}:
         raise ValueError(
-            f"Received invalid keys for `renorm_clipping` argument: {bounds}. Supported values: rmax, rmin, dmax"
+            f"Received invalid keys for `renorm_clipping` argument: {bounds}. Supported are rmax, rmin, dmax"
         )
     if None not in (bounds.get("rmax"), bounds.get("rmin")) and bounds["rmax"] < bounds["rmin"]:
         raise ValueError(f"rmax should be greater than rmin in the `renorm_clipping` argument, got {bounds}")
@@ -550,8 +562,8 @@ class LayerNormalization(_Normalization):
         rms_scaling = kwargs.pop("rms_scaling", False)
         if rms_scaling:
             warnings.warn(
-                "rms_scaling=True is deprecated in Keras 3: it divides by the root of the variance, not of the mean "
-                "square, of which it has the name",
+                "rms_scaling=True is deprecated in Keras 3: it divides by the root of the variance, not of "
+                "the mean square, of which it has the name",
                 stacklevel=3,
             )
         super().__init__(
@@ -561,8 +573,10 @@ class LayerNormalization(_Normalization):
         self.autocast = False
         self.rms_scaling = rms_scaling
         try:
-            several = isinstance(axis, (list, tuple))
-            self.axis = list(map(operator.index, axis)) if several else operator.index(axis)
+            if isinstance(axis, (list, tuple)):
+                self.axis = [operator.index(each) for each in axis]
+            else:
+                self.axis = operator.index(axis)  # type: ignore[arg-type]
         except TypeError:
             raise TypeError(
                 f"Expected an int or a list/tuple of ints for the argument 'axis', but received: {axis!r:.80}"

@@ -75,7 +75,7 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
     Parameters
     ----------
     data_format : {"channels_last", "channels_first"}, optional
-        Whether inputs are ``(batch, steps, features)``, which is the default, or ``(batch, features, steps)``.
+        Whether inputs are ``(batch, steps, features)``, the default, or ``(batch, features, steps)``.
     keepdims : bool, default False
         Whether the output keeps an axis of one step.
     **kwargs
@@ -84,14 +84,14 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
     Raises
     ------
     ValueError
-        For another ``data_format``; when called, for inputs that have not three axes, or a mask whose shape is
-        not ``(batch, steps)``.
+        For another ``data_format``; when called, for inputs that have not three axes, or a mask whose shape
+        is not ``(batch, steps)``.
 
     Notes
     -----
-    ``y[b, f] = sum_s mask[b, s] x[b, s, f] / sum_s mask[b, s]``, added up in the order of the steps in float64
-    and rounded once, so the bits are the same for any number of threads. Steps that do not count are not read.
-    The mean of no steps is NaN, as in Keras, and its gradient zero.
+    ``y[b, f] = sum_s mask[b, s] x[b, s, f] / sum_s mask[b, s]``, added up in the order of the steps in
+    float64 and rounded once, so the bits are the same for any number of threads. Steps that do not count are
+    not read. The mean of no steps is NaN, as in Keras, and its gradient zero.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
         super().__init__(data_format, keepdims, **kwargs)
 
     def call(self, inputs: NDArray[Any], mask: ArrayLike | None = None) -> NDArray[Any]:
-        """Outputs of shape ``(batch, features)``, without the steps that ``mask`` (batch, steps) leaves out."""
+        """Outputs of shape ``(batch, features)``; ``mask`` (batch, steps) says which steps count."""
         steps, dtype = for_loops(self._with_steps_second(inputs))
         mean = mean_steps(steps, _checked_mask(mask, steps))
         return self._like_outputs(mean.astype(dtype, copy=False))
@@ -142,7 +142,7 @@ class GlobalMaxPooling1D(_GlobalPooling1D):
     Parameters
     ----------
     data_format : {"channels_last", "channels_first"}, optional
-        Whether inputs are ``(batch, steps, features)``, which is the default, or ``(batch, features, steps)``.
+        Whether inputs are ``(batch, steps, features)``, the default, or ``(batch, features, steps)``.
     keepdims : bool, default False
         Whether the output keeps an axis of one step.
     **kwargs
@@ -155,9 +155,9 @@ class GlobalMaxPooling1D(_GlobalPooling1D):
 
     Notes
     -----
-    Masks are not looked at, as in Keras: padding takes part. The gradient goes to the step that has the largest
-    number, in equal shares where several have it (as they do where an id is repeated), as Keras
-    on JAX and TensorFlow has it. A maximum is NaN where one of its steps is.
+    Masks are not looked at, as in Keras: padding takes part. The gradient goes to the step that has the
+    largest number, in equal shares where several have it (as they do where an id is repeated), as in Keras on
+    JAX and TensorFlow. A maximum is NaN where one of its steps is, and so is its gradient at all of them.
 
     Examples
     --------
@@ -207,7 +207,7 @@ def _checked_mask(mask: ArrayLike | None, steps: NDArray[Any]) -> NDArray[np.boo
     array = as_array(mask)
     if array.shape not in (steps.shape[:2], (1, steps.shape[1])):
         raise ValueError(
-            f"a mask says of each step whether it counts: its shape must be {steps.shape[:2]} (batch, steps), "
-            f"got {array.shape}"
+            "a mask says of each step whether it counts: its shape must be "
+            f"{steps.shape[:2]} (batch, steps), got {array.shape}"
         )
     return np.ascontiguousarray(np.broadcast_to(array.astype(bool, copy=False), steps.shape[:2]))
