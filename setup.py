@@ -94,6 +94,8 @@ setup(
             extension("fastembed._memory"),
             extension("fastembed._team", "src/team.c", openmp=True),
             extension("fastembed._rows", *per_isa("rows")),
+            extension("fastembed._additions"),
+            extension("fastembed._steps", *per_isa("steps")),
             extension("fastembed._pooling", *per_isa("pooling")),
             *([extension("faults", folder="tests/safety")] if DEBUG or SANITIZE else []),
         ],

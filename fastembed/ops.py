@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import numpy as np
 
-from fastembed._rows import OutOfRange, Table, add_as_is, sum_rows
+from fastembed._additions import accumulate, add_as_is, sum_rows
+from fastembed._rows import OutOfRange, Table
 from fastembed._rows import gather as rows_at
 from fastembed.dtypes import array_dtype, standardize_dtype
 from fastembed.tables import DenseTable
@@ -481,5 +482,5 @@ def scatter_add(table: T, ids: ArrayLike, updates: ArrayLike) -> T:
         updates = np.broadcast_to(updates, shape)
     except ValueError:
         raise ValueError(f"updates of shape {updates.shape} do not fit ids and rows: {shape}") from None
-    rows.accumulate(ids, np.require(updates, dtype, ["C", "A"]))
+    accumulate(rows, ids, np.require(updates, dtype, ["C", "A"]))
     return table

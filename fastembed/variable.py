@@ -20,6 +20,18 @@ from fastembed.tables import DenseTable
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from fastembed._rows import Owed
+
+
+class Creditor(Protocol):
+    """Who moves a variable's rows in place, and may owe them moves that are still to be made."""
+
+    def settle(self, variable: Variable) -> None:
+        """Give the variable a value that is owed nothing, if it has not one already."""
+
+    def owed_to(self, variable: Variable) -> Owed | None:
+        """What the lookups of a table of the variable's memory need to finish its rows."""
+
 
 class Follower(Protocol):
     """What is made of the values of variables and follows them."""
@@ -62,6 +74,11 @@ class Variable(NDArrayOperatorsMixin):
     `assign`, because that swaps the memory: a lookup in another thread sees the old value or the new
     one, never a mixture. Any number of threads may read, assign and add gradients at the same time.
 
+    An optimizer moves the value in place, unless a view of it is still held: that goes on showing the old
+    value, too. Rows that had no gradient may then be owed moves (`fastembed.optimizers`). Lookups finish such
+    rows as they return them; whatever else reads the value gets it whole. A lookup that runs in another
+    thread during a step may see rows of which only a part is moved.
+
     Examples
     --------
     >>> variable = Variable([[1.0, 2.0], [3.0, 4.0]], name="embeddings")
@@ -102,6 +119,8 @@ class Variable(NDArrayOperatorsMixin):
                 f"a value of shape {values.shape} was given for a variable of shape {tuple(shape)}"
             )
         self._memory = _owned(values, self._dtype)
+        self._creditor: Creditor | None = None  # until the memory is swapped by somebody else
+        self._shown: weakref.ref[NDArray[Any]] | None = None  # what all views of this memory that live hold
         self._tables: dict[bool, DenseTable] = {}  # by whether their rows are of ml_dtypes
         self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
         self._lock = Lock()  # for whatever changes the value or the gradient, or depends on both of two reads
@@ -145,9 +164,23 @@ class Variable(NDArrayOperatorsMixin):
     @property
     def value(self) -> NDArray[Any]:
         """The value, read-only: a view of this variable's memory (of bfloat16 numbers a float32 copy)."""
-        view = widen_bfloat16(self._memory) if self._dtype == "bfloat16" else self._memory.view()
-        view.flags.writeable = False
-        return view
+        if self._creditor is not None:
+            self._creditor.settle(self)
+        if self._dtype == "bfloat16":
+            view = widen_bfloat16(self._memory)
+            view.flags.writeable = False
+            return view
+        memory, shown = self._memory, self._shown
+        held = None if shown is None else shown()
+        if held is None or held.base.obj is not memory:  # type: ignore[union-attr]
+            # Views of an array that is no view of another array itself all hold that one.
+            held = np.asarray(memoryview(memory))  # type: ignore[arg-type]
+            self._shown = weakref.ref(held)
+        return held.view()
+
+    def _is_shown(self) -> bool:
+        """Whether somebody holds a view of the memory."""
+        return self._shown is not None and self._shown() is not None
 
     def numpy(self) -> NDArray[Any]:
         """A copy of the value (of bfloat16 numbers as float32, exactly)."""
@@ -177,7 +210,12 @@ class Variable(NDArrayOperatorsMixin):
 
     def new_rows(self, dtype: str = "float32") -> DenseTable:
         """The table of the rows that the variable has now; `assign` leaves it as it is."""
-        return DenseTable(self._memory, self._dtype, dtype, writable=True)
+        with self._lock:
+            table = DenseTable(self._memory, self._dtype, dtype, writable=True)
+            owed = None if self._creditor is None else self._creditor.owed_to(self)
+            if owed is not None:
+                table.replace(self._memory, owed)
+            return table
 
     @property
     def table(self) -> DenseTable:
@@ -213,10 +251,17 @@ class Variable(NDArrayOperatorsMixin):
             )
         return _owned(values, self._dtype)
 
-    def _take(self, memory: NDArray[Any]) -> None:
+    def _take(self, memory: NDArray[Any], creditor: Creditor | None = None, owed: Owed | None = None) -> None:
+        """Have this memory, and whoever moves it."""
         for table in self._tables.values():
-            table.replace(memory)
-        self._memory = memory
+            table.replace(memory, owed)
+        if memory is not self._memory:
+            self._memory, self._shown = memory, None
+        self._creditor = creditor
+
+    def _refresh_followers(self) -> None:
+        for follower in list(self._followers):
+            follower.refresh()
 
     def follow_with(self, follower: Follower) -> None:
         """Have ``follower.refresh()`` called after each change, as long as somebody holds the follower."""
@@ -309,7 +354,9 @@ class Variable(NDArrayOperatorsMixin):
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tables": {}, "_followers": None}
+        if self._creditor is not None:
+            self._creditor.settle(self)
+        return {**self.__dict__, "_tables": {}, "_followers": None, "_creditor": None, "_shown": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(
@@ -334,7 +381,7 @@ def swap(changes: Sequence[tuple[Variable, NDArray[Any]]]) -> None:
     and some new.
     """
     with unchanging(variable for variable, _ in changes):
-        old = [(variable, variable._memory) for variable, _ in changes]
+        old = [(v, v._memory, v._creditor) for v, _ in changes]
         followers = {follower for variable, _ in changes for follower in variable._followers}
         try:
             for variable, memory in changes:
@@ -342,8 +389,8 @@ def swap(changes: Sequence[tuple[Variable, NDArray[Any]]]) -> None:
             for follower in followers:
                 follower.refresh()
         except BaseException:
-            for variable, memory in old:
-                variable._take(memory)
+            for variable, memory, creditor in old:
+                variable._take(memory, creditor, None if creditor is None else creditor.owed_to(variable))
             for follower in followers:
                 follower.refresh()
             raise

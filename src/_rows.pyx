@@ -1,8 +1,7 @@
-"""Tables of rows: one C call looks ids up, one adds rows up.
+"""Tables of rows: one C call looks ids up.
 
 A lookup reads its ids into a private block that it checks and then copies rows from (ids.h
-says why); an addition copies and checks all ids before it writes anything. Rows travel as bytes, so
-every dtype shares the same copy; only arithmetic is typed.
+says why). Rows travel as bytes, so every dtype shares the same copy.
 """
 
 import os
@@ -15,7 +14,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport UINT64_MAX, int8_t, int64_t, uint16_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int8_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
@@ -32,121 +31,14 @@ from fastembed._memory cimport new_output
 from fastembed._team cimport Team, run, team_for
 
 cdef extern from "Python.h":
-    Py_ssize_t PY_SSIZE_T_MAX
     ctypedef struct PyThreadState:
         pass
     PyThreadState* PyThreadState_Get()
     uint64_t PyThreadState_GetID(PyThreadState*)
 
-cdef extern from "rows.h" nogil:
-    ctypedef void (*fe_load)(const char* ids, Py_ssize_t stride, Py_ssize_t n, uint64_t* block) noexcept
-    ctypedef fe_load (*fe_loader)(Py_ssize_t size, bint is_signed, bint is_swapped) noexcept
-    ctypedef Py_ssize_t (*fe_check)(const uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
-    ctypedef struct fe_run:
-        size_t stop
-        size_t group
-    ctypedef struct fe_codes:
-        size_t columns
-        int is_packed
-        size_t groups
-        size_t scale_bytes
-        const char* scale
-        const int8_t* zero
-        const fe_run* runs
-    cdef struct fe_table
-    ctypedef void (*fe_fetch)(const fe_table* table, const uint64_t* block, Py_ssize_t n) noexcept
-    ctypedef void (*fe_take)(
-        char* out, const fe_table* table, const uint64_t* block, Py_ssize_t n, Py_ssize_t known
-    ) noexcept
-    cdef struct fe_table:
-        const char* data
-        Py_ssize_t rows
-        Py_ssize_t row_bytes
-        Py_ssize_t out_row_bytes
-        Py_ssize_t ahead
-        const fe_codes* codes
-        fe_take take
-        fe_take stream
-    ctypedef void (*fe_add)(
-        char* acc, const char* values, Py_ssize_t dim, size_t row_bytes,
-        const uint64_t* rows, const uint64_t* positions, Py_ssize_t n, Py_ssize_t ahead, bint goes_on
-    ) noexcept
-    ctypedef struct fe_rows:
-        const char* name
-        fe_loader loader
-        fe_check first_outside
-        fe_fetch fetch
-        fe_take copy
-        fe_take stream
-        fe_take widen_bfloat16
-        fe_take float32_codes
-        fe_take stream_float32_codes
-        fe_take float64_codes
-        fe_take stream_float64_codes
-        fe_take float16_codes
-        fe_take stream_float16_codes
-        fe_take bfloat16_codes
-        fe_take stream_bfloat16_codes
-        fe_add add_float32
-        fe_add add_float64
-        fe_add sum_float32
-        fe_add sum_float64
-    const fe_rows* fe_rows_for(int isa)
-    int fe_best_isa(const char* limit)
-    enum: FE_LINE
-
 cdef extern from "team.h" nogil:
     int64_t fe_now_ns()
-
-cdef extern from "outside.h" nogil:
-    enum: FE_RAISE, FE_CLIP, FE_WRAP, FE_ROW
-    ctypedef struct fe_policy:
-        int way
-        bint is_signed
-        uint64_t row
-    void fe_resolve(const fe_policy* policy, uint64_t* block, Py_ssize_t n, uint64_t rows) noexcept
-
-cdef extern from "additions.h" nogil:
-    ctypedef struct fe_entry:
-        pass
-    ctypedef struct fe_additions:
-        const char* ids
-        Py_ssize_t id_stride
-        fe_load load
-        fe_check first_outside
-        Py_ssize_t n
-        uint64_t table_rows
-        fe_policy policy
-        uint64_t* rows
-        Py_ssize_t* outside
-        char* target
-        const char* values
-        size_t row_bytes
-        Py_ssize_t itemsize
-        Py_ssize_t ahead
-        fe_add add
-        int threads
-        Py_ssize_t* counts
-        int bits
-        int line_bits
-        uint16_t* owners
-        int done_bits
-        fe_entry* order
-        fe_entry** spare
-        Py_ssize_t* begun
-        int64_t* indices
     Py_ssize_t fe_share(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts)
-    void fe_copy_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
-    void fe_deal(fe_additions* a, Py_ssize_t parts) noexcept
-    void fe_add_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
-    void fe_count_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
-    void fe_place(fe_additions* a, Py_ssize_t parts) noexcept
-    void fe_order_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
-    void fe_next_pass(fe_additions* a) noexcept
-    void fe_leave_out(fe_additions* a) noexcept
-    void fe_begin_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
-    Py_ssize_t fe_number_rows(fe_additions* a, Py_ssize_t parts) noexcept
-    void fe_sum_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept
 
 cnp.import_array()
 
@@ -161,11 +53,6 @@ cdef enum:
     SIGNAL_NS = 20 * 1000 * 1000
     # Of rows wider than this a step has too few to share out: they are shared out by columns.
     WIDE_BYTES = 4 * 1024 * 1024
-    # Lookups that move less, and of fewer ids, keep the GIL: some 50 us at most. Getting it back takes as
-    # long when others wait for it, and from a busy thread up to the interpreter's switch interval of 5 ms
-    # (docs/decisions.md, "The GIL is kept for short copies").
-    GIL_BYTES = 4 * 1024 * 1024
-    GIL_IDS = 64 * 1024
     # How far ahead rows are fetched (docs/decisions.md, "Rows fetched ahead"). Rows of smaller tables lie in
     # the second-level cache, where it only costs time; ...
     CACHED_BYTES = 512 * 1024
@@ -180,22 +67,11 @@ cdef enum:
     # Outputs that the second-level caches cannot hold are written past them: faster alone and with a sum of
     # the output after it (docs/decisions.md, "Large outputs").
     STREAM_BYTES = 32 * 1024 * 1024
-    # Bundles of rows for each owner in an addition: 1/64 of its share, where no row is named often. No more
-    # than 1024 in all, whose counts fit into the first-level cache.
-    BUNDLES_A_PART = 64
-    BUNDLE_BITS = 10
-    # Digits of the sort: 11 bits, whose counts fill half of the first-level cache, where there are enough ids
-    # to make up for clearing them; else 8.
-    LARGE_DIGIT = 11
-    SMALL_DIGIT = 8
-    LARGE_SORT = 2048
-    # Axes that an array can have in any NumPy; what the one that runs allows is _max_dims.
-    MAX_DIMS = 64
 
 
 # --- The instruction set --------------------------------------------------------------------------
 
-cdef const fe_rows* _choose_rows() except NULL:
+cdef const fe_rows* _choose_kernels() except NULL:
     limit = os.environ.get("FASTEMBED_ISA", "")
     if limit not in ("", "avx512", "avx2", "baseline"):
         warnings.warn(
@@ -206,25 +82,14 @@ cdef const fe_rows* _choose_rows() except NULL:
     return fe_rows_for(fe_best_isa(<const char*>limit if limit else NULL))
 
 
-cdef const fe_rows* _rows = _choose_rows()
+kernels = _choose_kernels()
 
 cdef int _max_dims = 32 if np.__version__.startswith("1.") else MAX_DIMS
 
-cdef cnp.dtype _int64 = np.dtype(np.int64)
-
-isa = _rows.name.decode()
+isa = kernels.name.decode()
 
 
 # --- Ids ------------------------------------------------------------------------------------------
-
-# Ids as the loops take them.
-cdef struct Ids:
-    const char* data
-    Py_ssize_t stride
-    Py_ssize_t n
-    bint is_signed
-    fe_load load
-
 
 cdef cnp.ndarray _contiguous(cnp.ndarray ids):
     """A copy in C order; made in steps where it takes long, with a look for signals after each."""
@@ -243,20 +108,14 @@ cdef cnp.ndarray _contiguous(cnp.ndarray ids):
     return copy
 
 
-cdef inline bint _are_integers(cnp.ndarray ids) noexcept:
-    """Whether an array holds integers or bool, which reads as 0 and 1."""
-    # NPY_BOOL and the ten integer types come first in NumPy's enumeration.
-    return cnp.NPY_BOOL <= cnp.PyArray_TYPE(ids) <= cnp.NPY_ULONGLONG
-
-
-cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
+cdef cnp.ndarray open_ids(cnp.ndarray ids, Ids* view):
     """Fill ``view``; return the array whose memory it shows: ``ids``, or a copy that can be walked.
 
     May let other threads run, which may give any array that they hold another shape or dtype. Nothing does
     after ``view`` is filled, so a caller that notes at once, by NumPy's C API, what else it needs of its
     arrays has it all of one moment. What may run Python (a policy, the number of threads) comes before.
     """
-    if not _are_integers(ids):
+    if not are_integers(ids):
         raise TypeError(f"ids must be integers, got an array of dtype {ids.dtype}")
     if not PyArray_ISALIGNED(ids) or not (PyArray_IS_C_CONTIGUOUS(ids) or cnp.PyArray_NDIM(ids) == 1):
         ids = _contiguous(ids)
@@ -264,17 +123,11 @@ cdef cnp.ndarray _open_ids(cnp.ndarray ids, Ids* view):
     view.n = cnp.PyArray_SIZE(ids)
     view.stride = cnp.PyArray_STRIDE(ids, 0) if cnp.PyArray_NDIM(ids) == 1 else cnp.PyArray_ITEMSIZE(ids)
     view.is_signed = cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(ids))
-    view.load = _rows.loader(cnp.PyArray_ITEMSIZE(ids), view.is_signed, not PyArray_ISNOTSWAPPED(ids))
+    view.load = kernels.loader(cnp.PyArray_ITEMSIZE(ids), view.is_signed, not PyArray_ISNOTSWAPPED(ids))
     return ids
 
 
-# The first id of a part that lies outside the table, as it was read.
-cdef struct Outside:
-    Py_ssize_t position  # -1: none does
-    uint64_t id
-
-
-cdef object _outside_error(Outside outside, cnp.ndarray ids, Py_ssize_t rows, bint has_policy):
+cdef object outside_error(Outside outside, cnp.ndarray ids, Py_ssize_t rows, bint has_policy):
     where = ", ".join(map(str, np.unravel_index(outside.position, (<object>ids).shape)))
     signed = cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(ids))
     row = int(<int64_t>outside.id) if signed else int(outside.id)
@@ -309,12 +162,6 @@ cdef class OutOfRange:
     TypeError, ValueError
         If it is none of these.
     """
-    cdef:
-        readonly object spelling  # as in the parameters, without OutOfRange
-        int way
-        uint64_t row              # UINT64_MAX: none
-        bint is_nan
-
     def __init__(self, policy):
         if type(policy) is OutOfRange:
             policy = (<OutOfRange>policy).spelling
@@ -348,12 +195,12 @@ cdef class OutOfRange:
         """
         cdef:
             Ids view
-            cnp.ndarray opened = _open_ids(ids, &view)
+            cnp.ndarray opened = open_ids(ids, &view)
             cnp.ndarray taken = cnp.PyArray_EMPTY(
                 cnp.PyArray_NDIM(opened), cnp.PyArray_DIMS(opened), cnp.NPY_INT64, False
             )
             uint64_t* block = <uint64_t*>cnp.PyArray_DATA(taken)
-            fe_policy policy = _for_table(self, rows, view.is_signed)
+            fe_policy policy = for_table(self, rows, view.is_signed)
         view.load(view.data, view.stride, view.n, block)
         fe_resolve(&policy, block, view.n, rows)
         return taken
@@ -382,7 +229,7 @@ cdef object _raise = "raise"
 cdef OutOfRange _RAISE = OutOfRange(_raise)
 
 
-cdef inline OutOfRange _policy_of(object policy):
+cdef OutOfRange policy_of(object policy):
     if policy is _raise:
         return _RAISE
     return <OutOfRange>policy if type(policy) is OutOfRange else OutOfRange(policy)
@@ -407,7 +254,7 @@ cdef bytes _nan_of(dtype):
     return nan
 
 
-cdef fe_policy _for_table(OutOfRange policy, Py_ssize_t rows, bint is_signed) noexcept:
+cdef fe_policy for_table(OutOfRange policy, Py_ssize_t rows, bint is_signed) noexcept:
     """A policy as the loops take it, for a table of so many rows and ids of this kind."""
     cdef:
         bint needs_row = policy.way != FE_ROW or policy.row != UINT64_MAX
@@ -483,7 +330,7 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
     while i < stop:
         new = min(BLOCK + table.ahead - known, stop - i - known)
         job.ids.load(job.ids.data + (i + known) * job.ids.stride, job.ids.stride, new, block + known)
-        bad = _rows.first_outside(block + known, new, table.rows)
+        bad = kernels.first_outside(block + known, new, table.rows)
         if bad < new:
             if job.policy.way == FE_RAISE:
                 job.outside[part].position = i + known + bad
@@ -491,7 +338,7 @@ cdef void _take_part(void* state, Py_ssize_t part, Py_ssize_t parts) noexcept no
                 return
             fe_resolve(&job.policy, block + known + bad, new - bad, table.rows)
         if known == 0:  # the first block; later ones find their rows fetched
-            _rows.fetch(table, block, min(table.ahead, new))
+            kernels.fetch(table, block, min(table.ahead, new))
         known += new
         n = min(<Py_ssize_t>BLOCK, known)
         if fills:
@@ -555,10 +402,10 @@ cdef Outside _take_wide(Lookup* job) except *:
     piece.table, piece.widths = table[0], table.out_row_bytes // table.row_bytes
     piece.table.ahead = 0
     if table.take == table.stream:  # of which each piece would wait for its stores
-        piece.table.take = _rows.copy
+        piece.table.take = kernels.copy
     for i in range(job.ids.n):
         job.ids.load(job.ids.data + i * job.ids.stride, job.ids.stride, 1, &id)
-        if _rows.first_outside(&id, 1, table.rows) < 1:
+        if kernels.first_outside(&id, 1, table.rows) < 1:
             if job.policy.way == FE_RAISE:
                 outside.position, outside.id = i, id
                 return outside
@@ -592,7 +439,7 @@ cdef Outside _take(Lookup* job) except *:
         Team team
         bint keeps_gil
         Outside first
-    if job.table.row_bytes > WIDE_BYTES and job.table.codes is NULL:
+    if job.table.row_bytes > WIDE_BYTES and job.table.codes is NULL and job.table.owed is NULL:
         return _take_wide(job)
     team = team_for(nbytes, n)
     first.position = -1
@@ -623,7 +470,7 @@ cdef bint _overlap(const char* a, const char* a_end, const char* b, const char* 
     return a < b_end and b < a_end
 
 
-cdef bint _may_share_memory(cnp.ndarray array, const char* start, const char* end):
+cdef bint may_share_memory(cnp.ndarray array, const char* start, const char* end):
     """Whether the smallest range that holds all of ``array`` meets [start, end)."""
     cdef:
         const char* low = <const char*>cnp.PyArray_DATA(array)
@@ -641,7 +488,7 @@ cdef bint _may_share_memory(cnp.ndarray array, const char* start, const char* en
     return _overlap(low, high, start, end)
 
 
-cdef Py_ssize_t _rows_ahead(Py_ssize_t row_bytes, Py_ssize_t table_bytes) noexcept:
+cdef Py_ssize_t rows_ahead(Py_ssize_t row_bytes, Py_ssize_t table_bytes) noexcept:
     """How many rows to fetch ahead of the one that is copied."""
     if table_bytes < CACHED_BYTES or row_bytes == 0:
         return 0
@@ -650,7 +497,7 @@ cdef Py_ssize_t _rows_ahead(Py_ssize_t row_bytes, Py_ssize_t table_bytes) noexce
     return min(<Py_ssize_t>MOST_AHEAD, max(<Py_ssize_t>LEAST_AHEAD, MEMORY_AHEAD_BYTES // row_bytes))
 
 
-cdef fe_table _rows_of(cnp.ndarray array, bint widen) except *:
+cdef fe_table rows_of(cnp.ndarray array, bint widen) except *:
     """An array's memory as a table's, if it can be one."""
     cdef:
         fe_table table
@@ -674,10 +521,10 @@ cdef fe_table _rows_of(cnp.ndarray array, bint widen) except *:
     table.rows = cnp.PyArray_DIM(array, 0)
     table.row_bytes = dim * cnp.PyArray_ITEMSIZE(array)
     table.out_row_bytes = dim * sizeof(float) if widen else table.row_bytes
-    table.ahead = _rows_ahead(table.row_bytes, PyArray_NBYTES(array))
-    table.codes = NULL
-    table.take = _rows.widen_bfloat16 if widen else _rows.copy
-    table.stream = NULL if widen else _rows.stream
+    table.ahead = rows_ahead(table.row_bytes, PyArray_NBYTES(array))
+    table.codes = table.owed = NULL
+    table.take = kernels.widen_bfloat16 if widen else kernels.copy
+    table.stream = NULL if widen else kernels.stream
     return table
 
 
@@ -698,7 +545,7 @@ cdef inline cnp.ndarray _look_up(
     """The rows of ``job.table`` at ``ids``. ``array`` has their shape together, and is nobody else's."""
     if policy.way != FE_RAISE:
         return _look_up_with(job, array, row_dtype, ids, out, policy)
-    return _look_up_opened(job, array, row_dtype, _open_ids(ids, &job.ids), out, policy)
+    return _look_up_opened(job, array, row_dtype, open_ids(ids, &job.ids), out, policy)
 
 
 cdef cnp.ndarray _look_up_with(
@@ -706,19 +553,19 @@ cdef cnp.ndarray _look_up_with(
 ):
     """The same where ids outside the table get rows."""
     cdef bytes _nan = _check_policy(job, row_dtype, policy)
-    return _look_up_opened(job, array, row_dtype, _open_ids(ids, &job.ids), out, policy)
+    return _look_up_opened(job, array, row_dtype, open_ids(ids, &job.ids), out, policy)
 
 
 cdef cnp.ndarray _look_up_opened(
     Lookup* job, cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy
 ):
-    """As `_look_up`, at once after `_open_ids` gave ``ids``."""
+    """As `_look_up`, at once after `open_ids` gave ``ids``."""
     cdef:
         fe_table* table = &job.table
         Outside outside
     job.policy.way = policy.way
     if policy.way != FE_RAISE:
-        job.policy = _for_table(policy, table.rows, job.ids.is_signed)
+        job.policy = for_table(policy, table.rows, job.ids.is_signed)
     if out is None:
         out = _new_output(array, row_dtype, ids)
     else:
@@ -729,7 +576,7 @@ cdef cnp.ndarray _look_up_opened(
             table.take = table.stream
     outside = _take(job)
     if outside.position >= 0:
-        raise _outside_error(outside, ids, table.rows, True)
+        raise outside_error(outside, ids, table.rows, True)
     return out
 
 
@@ -748,7 +595,7 @@ cdef cnp.ndarray _new_output(cnp.ndarray array, cnp.dtype row_dtype, cnp.ndarray
     return new_output(row_dtype, ids_ndim + row_ndim, dims)
 
 
-cdef bint _begins_with(cnp.ndarray out, cnp.ndarray ids) noexcept:
+cdef bint begins_with(cnp.ndarray out, cnp.ndarray ids) noexcept:
     """Whether the shape of an array begins with that of the ids."""
     cdef int ids_ndim = cnp.PyArray_NDIM(ids), axis
     if cnp.PyArray_NDIM(out) < ids_ndim:
@@ -759,10 +606,10 @@ cdef bint _begins_with(cnp.ndarray out, cnp.ndarray ids) noexcept:
     return True
 
 
-cdef bint _has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexcept:
+cdef bint has_shape(cnp.ndarray out, cnp.ndarray ids, cnp.ndarray array) noexcept:
     """Whether an array has the shape of the ids followed by that of a row."""
     cdef int ids_ndim = cnp.PyArray_NDIM(ids), row_ndim = cnp.PyArray_NDIM(array) - 1, axis
-    if cnp.PyArray_NDIM(out) != ids_ndim + row_ndim or not _begins_with(out, ids):
+    if cnp.PyArray_NDIM(out) != ids_ndim + row_ndim or not begins_with(out, ids):
         return False
     for axis in range(row_ndim):
         if cnp.PyArray_DIM(out, ids_ndim + axis) != cnp.PyArray_DIM(array, axis + 1):
@@ -793,7 +640,7 @@ cdef _check_out(fe_table* table, cnp.ndarray array, cnp.dtype row_dtype, cnp.nda
         bint contiguous = PyArray_IS_C_CONTIGUOUS(out)
         bint aligned = PyArray_ISALIGNED(out)
         bint writeable = cnp.PyArray_ISWRITEABLE(out)
-    if not _has_shape(out, ids, array):
+    if not has_shape(out, ids, array):
         shape = (<object>ids).shape + (<object>array).shape[1:]
         raise ValueError(f"out must have shape {shape}, got {(<object>out).shape}")
     if not (out.dtype is row_dtype or out.dtype == row_dtype):
@@ -807,7 +654,7 @@ cdef _check_out(fe_table* table, cnp.ndarray array, cnp.dtype row_dtype, cnp.nda
         return
     if _lies_in(table, start, end):
         raise ValueError("out must not overlap the table")
-    if _may_share_memory(ids, start, end):
+    if may_share_memory(ids, start, end):
         raise ValueError("out must not overlap the ids")
 
 
@@ -822,14 +669,36 @@ def gather(array, ids, out=None, out_of_range=_raise):
     """Rows of an ndarray at ``ids``: as `Table.gather`, without making a table."""
     cdef:
         Lookup job
-        OutOfRange policy = _policy_of(out_of_range)
+        OutOfRange policy = policy_of(out_of_range)
         cnp.ndarray held
     _check_arrays(ids, out)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
     held = np.ndarray.view(array, np.ndarray)  # as in Table._open
-    job.table = _rows_of(held, False)
+    job.table = rows_of(held, False)
     return _look_up(&job, held, held.dtype, ids, out, policy)
+
+
+@cython.auto_pickle(False)
+cdef class Owed:
+    """Base of what is owed to the rows of a table: moves that are made when a row is next needed.
+
+    While a `Table` holds one, every lookup finishes the rows that it returns, and leaves those that are
+    stored as they are. A subclass says by which kernel, and overrides `settle_for_writing`.
+    """
+    def settle_for_writing(self):
+        """Make all moves; afterwards the table holds none.
+
+        Called before anything is added to rows of the table in place, with whatever locks its caller has.
+
+        Raises
+        ------
+        TypeError
+            By this base, which cannot settle anything.
+        """
+        raise TypeError(
+            f"nothing can be added in place to rows that are owed moves: {self!r} cannot settle them"
+        )
 
 
 @cython.auto_pickle(False)
@@ -843,7 +712,7 @@ cdef class Table:
     widen : bool, default False
         The array holds bfloat16 numbers as uint16 words, and a lookup returns them as float32.
     writable : bool, optional
-        Whether `accumulate` may write. Default: whether the array is writable. A variable's memory is
+        Whether rows may be added to in place. Default: whether the array is writable. A variable's memory is
         read-only to arrays and written through its table.
 
     Raises
@@ -853,39 +722,30 @@ cdef class Table:
     ValueError
         If it has no axis of rows or is not C-contiguous.
     """
-    cdef:
-        cnp.ndarray held                    # the rows as they are stored, in an array that nobody else has
-        readonly cnp.dtype row_dtype        # of the rows that a lookup returns
-        const unsigned char[:, ::1] stored  # (rows, row_bytes): acquired once, keeps the memory exported
-        fe_table table                          # the same for the loops
-        bint widen
-        bint writable
-
     def __cinit__(self, *_, **__):
         # Whatever happens to __init__, there is memory to look at.
-        self._open(np.empty((0, 0), np.uint8), False, False)
+        self._open(np.empty((0, 0), np.uint8), False, False, None)
 
     def __init__(self, array, *, bint widen=False, writable=None):
         if not isinstance(array, np.ndarray):
             raise TypeError(f"a table is made over an ndarray, got {type(array).__name__}")
-        self._open(array, widen, array.flags.writeable if writable is None else writable)
+        self._open(array, widen, array.flags.writeable if writable is None else writable, None)
 
-    @cython.initializedcheck(False)  # there is no old memory the first time
-    cdef _open(self, cnp.ndarray array, bint widen, bint writable):
+    cdef _open(self, cnp.ndarray array, bint widen, bint writable, Owed owed):
         cdef:
             # A plain array of our own: one that others hold can be given another shape at any time, and a
             # subclass may say anything of itself.
             cnp.ndarray held = np.ndarray.view(array, np.ndarray), _old_held = self.held
-            fe_table table = _rows_of(held, widen)
-            const unsigned char[:, ::1] stored, _old_stored = self.stored
+            fe_table table = rows_of(held, widen)
             cnp.dtype row_dtype = np.dtype(np.float32) if widen else held.dtype
-        flat = (<object>held).reshape(-1).view(np.uint8) if table.row_bytes else np.empty(0, np.uint8)
-        stored = flat.reshape(table.rows, table.row_bytes)
-        # From here to the end nothing can fail or let go of the GIL (the old memory is released after it),
+            Owed _old_owed = self.owed
+        if owed is not None:
+            if owed.take is NULL:
+                raise TypeError(f"{owed!r} has no kernel that could finish rows")
+            table.take, table.stream, table.owed = owed.take, NULL, owed.state
+        # From here to the end nothing can fail or let go of the GIL (what is old is released after it),
         # so a lookup from another thread sees the old table or the new one and nothing in between.
-        if table.rows and table.row_bytes:
-            table.data = <const char*>&stored[0, 0]
-        self.stored, self.held, self.row_dtype = stored, held, row_dtype
+        self.held, self.row_dtype, self.owed = held, row_dtype, owed
         self.table, self.widen, self.writable = table, widen, writable
 
     @property
@@ -904,17 +764,18 @@ cdef class Table:
     def __repr__(self):
         return f"<{type(self).__name__} of {len(self):,} rows, shape {self.shape}, {self.row_dtype}>"
 
-    def replace(self, array):
-        """Swap the memory for that of ``array``, of the same shape and dtype.
+    def replace(self, array, Owed owed=None):
+        """Swap the memory for that of ``array``, of the same shape and dtype, whose rows are owed ``owed``.
 
-        Lookups that run meanwhile finish on the old memory: each row is wholly old or wholly new.
+        Lookups that run meanwhile finish on the old memory and by what that was owed: each row is wholly old
+        or wholly new.
         """
         if not isinstance(array, np.ndarray) or array.shape != self.shape or array.dtype != self.held.dtype:
             raise ValueError(
                 f"a table of shape {self.shape} and dtype {self.held.dtype} cannot take over "
                 f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array).__name__)}"
             )
-        self._open(array, self.widen, self.writable)
+        self._open(array, self.widen, self.writable, owed)
 
     def gather(self, ids, out=None, out_of_range=_raise):
         """Rows at ``ids``.
@@ -940,37 +801,16 @@ cdef class Table:
             Naming the first id outside the table; the content of ``out`` is then not specified.
         """
         _check_arrays(ids, out)
-        return self.lookup(ids, out, _policy_of(out_of_range))
+        return self.lookup(ids, out, policy_of(out_of_range))
 
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
         cdef:
             Lookup job
-            # The array keeps this memory until the lookup is done, whoever swaps it meanwhile.
+            # These keep what the table points to until the lookup is done, whoever swaps it meanwhile.
             cnp.ndarray array = self.held
+            Owed _owed = self.owed
         job.table = self.table
         return _look_up(&job, array, self.row_dtype, ids, out, policy)
-
-    def accumulate(self, ids, values):
-        """Add ``values[i]`` to the row ``ids[i]``, in place.
-
-        A row's values are added in the order in which they appear, as ``np.add.at`` does, so the
-        result has the same bits for any number of threads.
-
-        Parameters
-        ----------
-        ids : ndarray of integers or bool, any shape, stride and byte order
-        values : ndarray of shape (*ids.shape, *row shape), C-contiguous
-            Of the table's dtype, float32 or float64.
-
-        Raises
-        ------
-        TypeError, ValueError, IndexError
-            Before anything is written.
-        """
-        # The array keeps this memory until the addition is done, whoever swaps it meanwhile.
-        cdef cnp.ndarray array = self.held
-        if not _add_as_is(self.table, array, self.writable, ids, values):
-            raise _addition_error(array, ids, values)
 
 
 # --- Rows of codes --------------------------------------------------------------------------------
@@ -1001,13 +841,7 @@ cdef class Codes:
     """What the rows of a `CodeTable` are, and the arrays that hold it. Never changed."""
     cdef:
         fe_codes how
-        cnp.ndarray runs
-        const unsigned char[::1] scale  # these are acquired once, and keep the memory exported
-        const unsigned char[::1] zero
-
-
-cdef cnp.ndarray _bytes(cnp.ndarray array):
-    return (<object>array).reshape(-1).view(np.uint8)
+        cnp.ndarray stored, scale, zero, runs
 
 
 cdef cnp.ndarray _runs(group_of, Py_ssize_t columns, Py_ssize_t groups):
@@ -1021,16 +855,16 @@ cdef cnp.ndarray _runs(group_of, Py_ssize_t columns, Py_ssize_t groups):
     return np.stack([last + 1, group_of[last]], axis=1).astype(np.uintp)
 
 
-cdef int _choose_kernels(fe_table* table, cnp.dtype row_dtype) except -1:
-    """Those for rows of codes that come as this dtype."""
+cdef int _take_codes_as(fe_table* table, cnp.dtype row_dtype) except -1:
+    """Choose the kernels for rows of codes that come as this dtype."""
     if row_dtype == np.float32:
-        table.take, table.stream = _rows.float32_codes, _rows.stream_float32_codes
+        table.take, table.stream = kernels.float32_codes, kernels.stream_float32_codes
     elif row_dtype == np.float64:
-        table.take, table.stream = _rows.float64_codes, _rows.stream_float64_codes
+        table.take, table.stream = kernels.float64_codes, kernels.stream_float64_codes
     elif row_dtype == np.float16:
-        table.take, table.stream = _rows.float16_codes, _rows.stream_float16_codes
+        table.take, table.stream = kernels.float16_codes, kernels.stream_float16_codes
     elif row_dtype.name == "bfloat16":
-        table.take, table.stream = _rows.bfloat16_codes, _rows.stream_bfloat16_codes
+        table.take, table.stream = kernels.bfloat16_codes, kernels.stream_bfloat16_codes
     else:
         raise TypeError(f"rows of codes can come as floats, not as {row_dtype}")
 
@@ -1065,55 +899,51 @@ cdef class CodeTable(Table):
     def __init__(self, codes, scale, zero, *, Py_ssize_t columns, bint is_packed, row_dtype, group_of=None):
         self._open_codes(codes, scale, zero, columns, is_packed, row_dtype, group_of)
 
-    @cython.initializedcheck(False)
     cdef _open_codes(
         self, codes, scale, zero, Py_ssize_t columns, bint is_packed, cnp.dtype row_dtype, group_of
     ):
         cdef:
             Codes made = Codes.__new__(Codes), _old_codes = self.codes
-            cnp.ndarray held, scales, zeros, runs, shape_of_rows, _old_held = self.held
-            const unsigned char[:, ::1] stored, _old_stored = self.stored
+            cnp.ndarray stored, scales, zeros, runs, shape_of_rows, _old_held = self.held
             fe_table table
             bint wide = row_dtype == np.float64
             Py_ssize_t groups, row_bytes
         if columns < 0:
             raise ValueError(f"columns cannot be negative, got {columns}")
         rows = np.shape(codes)[:1]
-        held = _plain(
+        stored = _plain(
             codes, "codes", (*rows, (columns + 1) // 2 if is_packed else columns), cnp.NPY_INT8, 2
         )
         scales = _plain(scale, "scale", rows, cnp.NPY_DOUBLE if wide else cnp.NPY_FLOAT, 2)
         groups = cnp.PyArray_DIM(scales, 1)
         runs = _runs(np.zeros(columns, np.intp) if group_of is None else group_of, columns, groups)
-        made.scale, made.runs = _bytes(scales), runs
+        made.stored, made.scale, made.runs = stored, scales, runs
         made.how.columns, made.how.is_packed = columns, is_packed
         made.how.groups, made.how.scale_bytes = groups, groups * cnp.PyArray_ITEMSIZE(scales)
         made.how.scale, made.how.zero = <const char*>cnp.PyArray_DATA(scales), NULL
         if zero is not None:
             zeros = _plain(zero, "zero", (*rows, groups), cnp.NPY_INT8, 2)
-            made.zero = _bytes(zeros)
+            made.zero = zeros
             made.how.zero = <const int8_t*>cnp.PyArray_DATA(zeros)
         made.how.runs = <const fe_run*>cnp.PyArray_DATA(runs)
-        table = _rows_of(held, False)
+        table = rows_of(stored, False)
         row_bytes = table.row_bytes + <Py_ssize_t>made.how.scale_bytes + (groups if zero is not None else 0)
-        table.ahead = _rows_ahead(row_bytes, row_bytes * table.rows)
+        table.ahead = rows_ahead(row_bytes, row_bytes * table.rows)
         table.codes = &made.how
         table.out_row_bytes = columns * row_dtype.itemsize
-        _choose_kernels(&table, row_dtype)
+        _take_codes_as(&table, row_dtype)
         # Of the shape and dtype that rows are looked up in, and without memory of its own.
         shape_of_rows = np.broadcast_to(np.zeros((), row_dtype), (*rows, columns))
-        flat = _bytes(held) if table.row_bytes else np.empty(0, np.uint8)
-        stored = flat.reshape(table.rows, table.row_bytes)
         # As in _open: nothing can fail or let go of the GIL from here to the end.
-        if table.rows and table.row_bytes:
-            table.data = <const char*>&stored[0, 0]
-        self.stored, self.held, self.row_dtype, self.codes = stored, shape_of_rows, row_dtype, made
+        self.held, self.row_dtype, self.codes = shape_of_rows, row_dtype, made
         self.table, self.widen, self.writable = table, False, False
 
     @property
     def array(self):
         """The rows as they are stored: a view of their codes."""
-        return np.asarray(self.stored).view(np.int8)
+        codes = (<object>(self.held if self.codes is None else self.codes.stored)).view(np.int8)
+        codes.flags.writeable = False
+        return codes
 
     cdef cnp.ndarray lookup(self, cnp.ndarray ids, cnp.ndarray out, OutOfRange policy):
         cdef:
@@ -1123,299 +953,6 @@ cdef class CodeTable(Table):
             Codes _codes = self.codes
         job.table = self.table
         return _look_up(&job, array, self.row_dtype, ids, out, policy)
-
-    def accumulate(self, ids, values):
-        """Always a TypeError."""
-        raise _no_addition(self)
-
-
-cdef object _no_addition(CodeTable table):
-    return TypeError(
-        f"nothing can be added in place to rows that are stored as codes: {table!r}. dequantized() gives an "
-        "array of floats that can be added to and quantised again"
-    )
-
-
-# --- Addition -------------------------------------------------------------------------------------
-
-cdef bint _addable(values):
-    """Whether these are values that can be added up as they lie. By the C API: see _check_out."""
-    if not PyArray_CheckExact(values):
-        return False
-    cdef int kind = cnp.PyArray_TYPE(<cnp.ndarray>values)
-    if kind != cnp.NPY_FLOAT and kind != cnp.NPY_DOUBLE or not PyArray_ISNOTSWAPPED(values):
-        return False
-    return PyArray_IS_C_CONTIGUOUS(values) and PyArray_ISALIGNED(values)
-
-
-cdef bint _add_as_is(fe_table table, cnp.ndarray array, bint writable, ids, values) except -1:
-    """Add to the rows of ``array``, if ids and values are arrays that need no converting: was it done?"""
-    cdef:
-        Ids view
-        cnp.ndarray opened
-        fe_additions job
-        Team team
-    if not (isinstance(ids, np.ndarray) and _addable(values)):
-        return False
-    if _may_share_memory(values, table.data, table.data + table.rows * table.row_bytes):
-        values = values.copy()
-    team = team_for(PyArray_NBYTES(values), cnp.PyArray_SIZE(ids))
-    opened = _open_ids(ids, &view)
-    if not (_addable(values) and _has_shape(values, opened, array)):
-        return False
-    if cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(values) or not PyArray_ISNOTSWAPPED(array):
-        return False
-    if not writable:
-        raise ValueError("the table is read-only")
-    if not PyArray_ISALIGNED(array):
-        raise ValueError("the table is not aligned to its dtype, so nothing can be added to it in place")
-    _open_addition(&job, &view, values, table.rows)
-    if view.n and job.row_bytes != <size_t>table.row_bytes:
-        return False
-    job.target = <char*>table.data
-    _add_in_place(&job, team, opened)
-    return True
-
-
-def add_as_is(table, ids, values):
-    """Add to rows as `Table.accumulate` does, if the arguments need no converting; else do nothing.
-
-    Parameters
-    ----------
-    table : Table or ndarray
-    ids, values : anything
-
-    Returns
-    -------
-    bool
-        Whether that was so, and the values are added.
-
-    Raises
-    ------
-    TypeError
-        If the table cannot be added to, whatever the other arguments are.
-    ValueError, IndexError
-        Before anything is written.
-    """
-    cdef:
-        cnp.ndarray array
-        Table held
-    if isinstance(table, CodeTable):
-        raise _no_addition(table)
-    if not (PyArray_CheckExact(ids) and PyArray_CheckExact(values)) or not _are_integers(ids):
-        return False
-    if isinstance(table, Table):
-        held = <Table>table
-        array = held.held
-        return _add_as_is(held.table, array, held.writable, ids, values)
-    if not isinstance(table, np.ndarray):
-        return False
-    array = table
-    if not PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_NDIM(array) < 1:
-        return False
-    return _add_as_is(_rows_of(array, False), array, cnp.PyArray_ISWRITEABLE(array), ids, values)
-
-
-cdef object _addition_error(cnp.ndarray array, ids, values):
-    """Why these values cannot be added to rows of ``array``."""
-    dtype = array.dtype
-    if not isinstance(ids, np.ndarray):
-        return TypeError(f"ids must be an array of integers, got {type(ids).__name__}")
-    if type(values) is not np.ndarray or values.dtype != dtype:
-        given = getattr(values, "dtype", type(values).__name__)
-        return TypeError(f"values must be an array of {dtype}, got {given}")
-    if dtype not in (np.float32, np.float64) or not dtype.isnative:
-        return TypeError(f"rows can be added up in float32 and float64, not in {dtype}")
-    shape = ids.shape + (<object>array).shape[1:]
-    if values.shape != shape:
-        return ValueError(f"values must have shape {shape}, got {values.shape}")
-    return ValueError("values must be C-contiguous and aligned")
-
-
-cdef int _open_addition(fe_additions* job, Ids* view, cnp.ndarray values, Py_ssize_t rows) except -1:
-    """Say what is to be added to a table of so many rows."""
-    memset(job, 0, sizeof(fe_additions))
-    job.ids, job.id_stride, job.load, job.n = view.data, view.stride, view.load, view.n
-    job.first_outside = _rows.first_outside
-    job.table_rows = rows
-    job.values, job.itemsize = <const char*>cnp.PyArray_DATA(values), cnp.PyArray_ITEMSIZE(values)
-    job.row_bytes = PyArray_NBYTES(values) // view.n if view.n else 0
-    return 0
-
-
-cdef char* _memory_for(fe_additions* job, Py_ssize_t parts, size_t more) except NULL:
-    """Memory for the ids of a job in so many parts, and at its end ``more`` bytes. To be freed."""
-    cdef:
-        size_t ids = (<size_t>job.n + parts) * sizeof(uint64_t)
-        char* memory = NULL
-    if job.n < PY_SSIZE_T_MAX // 128:
-        memory = <char*>malloc(ids + more)
-    if memory is NULL:
-        raise MemoryError(f"no memory to add up values at {job.n:,} ids")
-    job.rows = <uint64_t*>memory
-    job.outside = <Py_ssize_t*>(job.rows + job.n)
-    return memory
-
-
-cdef Outside _copy_ids(fe_additions* job, Team team) noexcept nogil:
-    """Copy and check all ids; return the first outside the table."""
-    cdef:
-        Outside outside
-        Py_ssize_t part
-    outside.position, outside.id = -1, 0
-    run(fe_copy_part, job, team)
-    for part in range(team.parts):  # parts are in the order of their ids
-        if job.outside[part] < job.n:
-            outside.position, outside.id = job.outside[part], job.rows[job.outside[part]]
-            break
-    return outside
-
-
-cdef int _bits(uint64_t number) noexcept:
-    """Of the number in binary: 0 for 0."""
-    cdef int bits = 0
-    while number:
-        bits, number = bits + 1, number >> 1
-    return bits
-
-
-cdef Outside _copy_and_add(fe_additions* job, Team team) noexcept nogil:
-    cdef Outside outside = _copy_ids(job, team)
-    if outside.position < 0:
-        if job.owners != NULL:
-            fe_deal(job, team.parts)
-        run(fe_add_part, job, team)
-    return outside
-
-
-cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
-    cdef:
-        Outside outside
-        Py_ssize_t nbytes = job.n * <Py_ssize_t>job.row_bytes
-        size_t more = 0
-        char* memory
-    job.add = _rows.add_float32 if job.itemsize == 4 else _rows.add_float64
-    job.ahead = _rows_ahead(job.row_bytes, job.table_rows * <Py_ssize_t>job.row_bytes)
-    team.parts = team.threads  # each walks over all ids; few enough for uint16_t owners (threads.py)
-    if team.parts > 1:
-        job.bits = min(BUNDLE_BITS, _bits(BUNDLES_A_PART * team.parts - 1))
-        if 0 < job.row_bytes < FE_LINE:
-            job.line_bits = _bits(FE_LINE // job.row_bytes) - 1
-        more = (team.parts * sizeof(Py_ssize_t) + sizeof(uint16_t)) << job.bits
-    memory = _memory_for(job, team.parts, more)
-    if team.parts > 1:
-        job.counts = job.outside + team.parts
-        job.owners = <uint16_t*>(job.counts + (team.parts << job.bits))
-    try:
-        if team.parts == 1 and nbytes < GIL_BYTES and job.n < GIL_IDS:
-            outside = _copy_and_add(job, team)
-        else:
-            with nogil:
-                outside = _copy_and_add(job, team)
-    finally:
-        free(memory)
-    if outside.position >= 0:
-        raise _outside_error(outside, ids, job.table_rows, False)
-    return 0
-
-
-cdef Py_ssize_t _sort_rows(fe_additions* job, Team team, int key_bits) noexcept nogil:
-    """Order the copied ids by so many bits; return how many rows there are."""
-    while job.done_bits < key_bits:
-        run(fe_count_part, job, team)
-        fe_place(job, team.parts)
-        run(fe_order_part, job, team)
-        fe_next_pass(job)
-    fe_leave_out(job)
-    run(fe_begin_part, job, team)
-    return fe_number_rows(job, team.parts)
-
-
-def sum_rows(ids, values, Py_ssize_t rows, out_of_range=_raise):
-    """The rows that ``ids`` name, once each and sorted, and the sum of the values that belong to each.
-
-    Parameters
-    ----------
-    ids : ndarray of integers or bool, any shape, stride and byte order
-    values : ndarray of float32 or float64, shape (*ids.shape, ...), C-contiguous
-    rows : int
-    out_of_range : {"raise", "zeros", "clip", "wrap", "nan"}, int or OutOfRange, default "raise"
-        Which row a value belongs to whose id is not in ``[0, rows)``; to none with "zeros" and "nan".
-
-    Returns
-    -------
-    indices : ndarray of int64, shape (unique,)
-        Ascending.
-    sums : ndarray of the dtype of ``values``, shape (unique, ...)
-        Added up from zero in the order of appearance: the same bits for any number of threads.
-
-    Raises
-    ------
-    TypeError, ValueError, IndexError
-    """
-    cdef:
-        Ids view
-        cnp.ndarray opened, indices, sums
-        cnp.dtype dtype
-        fe_additions job
-        Outside outside
-        Team team
-        OutOfRange policy = _policy_of(out_of_range)
-        Py_ssize_t unique = 0, counts
-        int ids_ndim, row_ndim, axis, key_bits, digit, passes
-        cnp.npy_intp dims[MAX_DIMS + 1]
-        char* memory
-    if rows < 0:
-        raise ValueError(f"the number of rows cannot be negative, got {rows}")
-    if not isinstance(values, np.ndarray):
-        raise TypeError(f"values must be an array, got {type(values).__name__}")
-    policy.check(rows, values.dtype)
-    if isinstance(ids, np.ndarray):
-        team = team_for(PyArray_NBYTES(values), cnp.PyArray_SIZE(ids))
-        opened = _open_ids(ids, &view)
-    if not isinstance(ids, np.ndarray) or not _addable(values) or not _begins_with(values, opened):
-        row_shape = values.shape[getattr(ids, "ndim", 0):]
-        raise _addition_error(np.empty((0, *row_shape), values.dtype), ids, values)
-    _open_addition(&job, &view, values, rows)
-    job.policy = _for_table(policy, rows, view.is_signed)
-    ids_ndim, dtype = cnp.PyArray_NDIM(opened), values.dtype
-    row_ndim = cnp.PyArray_NDIM(values) - ids_ndim
-    for axis in range(row_ndim):
-        dims[1 + axis] = cnp.PyArray_DIM(values, ids_ndim + axis)
-    job.add = _rows.sum_float32 if job.itemsize == 4 else _rows.sum_float64
-    job.ahead = _rows_ahead(job.row_bytes, job.n * <Py_ssize_t>job.row_bytes)
-    job.threads = team.threads
-    key_bits = max(1, _bits(rows if job.policy.way == FE_ROW else rows - 1))
-    digit = LARGE_DIGIT if view.n >= LARGE_SORT else SMALL_DIGIT
-    passes = (key_bits + digit - 1) // digit
-    job.bits = (key_bits + passes - 1) // passes
-    # More entries than counts in a part of the sort.
-    team.parts = min(team.parts, max(<Py_ssize_t>team.threads, view.n >> (job.bits + 1)))
-    counts = team.parts << job.bits
-    memory = _memory_for(
-        &job, team.parts, 2 * view.n * sizeof(fe_entry) + (team.parts + 1 + counts) * sizeof(Py_ssize_t)
-    )
-    job.spare[0] = <fe_entry*>(job.outside + team.parts)
-    job.spare[1] = job.spare[0] + view.n
-    job.begun = <Py_ssize_t*>(job.spare[1] + view.n)
-    job.counts = job.begun + team.parts + 1
-    try:
-        with nogil:
-            outside = _copy_ids(&job, team)
-            if outside.position < 0 and view.n:
-                unique = _sort_rows(&job, team, key_bits)
-        if outside.position >= 0:
-            raise _outside_error(outside, opened, rows, True)
-        dims[0] = unique
-        indices = new_output(_int64, 1, dims)
-        sums = new_output(dtype, 1 + row_ndim, dims)
-        job.indices, job.target = <int64_t*>cnp.PyArray_DATA(indices), <char*>cnp.PyArray_DATA(sums)
-        if unique:
-            with nogil:
-                run(fe_sum_part, &job, team)
-    finally:
-        free(memory)
-    return indices, sums
 
 
 # --- The shortest way from a call to a table ------------------------------------------------------
@@ -1485,7 +1022,7 @@ cdef class TableCall:
         ``records`` says that a call with ``training=True`` is answered by the table, too, and remembered by a
         copy of its ids together with ``out_of_range``, the policy of its answers.
         """
-        cdef OutOfRange policy = _policy_of(out_of_range)
+        cdef OutOfRange policy = policy_of(out_of_range)
         if changes == self._changes:
             self._policy, self._records = policy, records
             self._table = table
@@ -1542,4 +1079,4 @@ cdef _plain_ids(object ids):
             return None
     elif not PyArray_CheckExact(ids):
         return None
-    return ids if _are_integers(ids) else None
+    return ids if are_integers(ids) else None

@@ -24,6 +24,7 @@
 
 #include "outside.h"
 #include "rows.h"
+#include "team.h"
 
 typedef struct {
     uint64_t row;      /* where it goes */
@@ -55,8 +56,9 @@ typedef struct {
     int line_bits;    /* rows that share a cache line have one owner: 2^line_bits of them */
     uint16_t *owners; /* of each bundle: a part, or FE_ALL */
     int any_shared;
-    /* Sums: the digits of the rows that are sorted by now, the entries so far, room for the next pass and
-     * the one after it, and how many rows begin before each part. */
+    /* Sums: the digits of the rows in all and those that are sorted by now, the entries so far, room for the
+     * next pass and the one after it, and how many rows begin before each part. */
+    int key_bits;
     int done_bits;
     fe_entry *order;
     fe_entry *spare[2];
@@ -66,13 +68,6 @@ typedef struct {
 } fe_additions;
 
 enum { FE_ALL = 0xffff };
-
-/* Where the given one of nearly equal parts of n begins. */
-static inline ptrdiff_t fe_share(ptrdiff_t n, ptrdiff_t part, ptrdiff_t parts)
-{
-    ptrdiff_t rest = n % parts;
-    return n / parts * part + (part < rest ? part : rest);
-}
 
 /* The bytes of a row that the given one of so many pieces covers: whole cache lines. */
 static inline void fe_columns(const fe_additions *a, ptrdiff_t piece, ptrdiff_t pieces, size_t *from,
@@ -106,7 +101,7 @@ static inline ptrdiff_t fe_digit(uint64_t row, int done_bits, int bits)
 }
 
 /* Copy and check a share of the ids; and count them by bundle, if there are owners. */
-static void fe_copy_part(void *state, ptrdiff_t part, ptrdiff_t parts)
+static inline void fe_copy_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 {
     enum { BLOCK = 256 }; /* checked and counted while it is in the first-level cache */
     const fe_additions *a = state;
@@ -138,7 +133,7 @@ static void fe_copy_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 
 /* Deal the bundles out to as many owners as there are parts, so that each has about as much to add: large
  * bundles first, each to the owner who has least. A bundle of more than an owner's share is for all. */
-static void fe_deal(fe_additions *a, ptrdiff_t parts)
+static inline void fe_deal(fe_additions *a, ptrdiff_t parts)
 {
     const ptrdiff_t bundles = (ptrdiff_t)1 << a->bits, share = a->n / parts;
     ptrdiff_t *counts = a->counts, *loads = counts + bundles; /* where the second part's counts were */
@@ -164,7 +159,7 @@ static void fe_deal(fe_additions *a, ptrdiff_t parts)
 }
 
 /* Add columns of the values that go to the rows of one owner, or to those that are shared. */
-static void fe_add_owned(const fe_additions *a, unsigned owner, size_t from, size_t to)
+static inline void fe_add_owned(const fe_additions *a, unsigned owner, size_t from, size_t to)
 {
     enum { BLOCK = 512 }; /* 8 KiB of rows and positions; the kernels fetch ahead inside a block */
     uint64_t rows[BLOCK], positions[BLOCK];
@@ -185,7 +180,7 @@ static void fe_add_owned(const fe_additions *a, unsigned owner, size_t from, siz
 }
 
 /* Add what one owner has to add. Where there are no owners there is one part. */
-static void fe_add_part(void *state, ptrdiff_t part, ptrdiff_t parts)
+static inline void fe_add_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 {
     const fe_additions *a = state;
     if (!a->owners) {
@@ -203,7 +198,7 @@ static void fe_add_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 
 /* --- Sums: a stable radix sort, least significant digit first, each pass shared by parts -------- */
 
-static void fe_count_part(void *state, ptrdiff_t part, ptrdiff_t parts)
+static inline void fe_count_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 {
     const fe_additions *a = state;
     const int done_bits = a->done_bits, bits = a->bits;
@@ -216,7 +211,7 @@ static void fe_count_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 }
 
 /* From counts to places: by digit, and for one digit by part. */
-static void fe_place(fe_additions *a, ptrdiff_t parts)
+static inline void fe_place(fe_additions *a, ptrdiff_t parts)
 {
     ptrdiff_t total = 0;
     for (ptrdiff_t digit = 0; digit < (ptrdiff_t)1 << a->bits; ++digit)
@@ -227,7 +222,7 @@ static void fe_place(fe_additions *a, ptrdiff_t parts)
         }
 }
 
-static void fe_order_part(void *state, ptrdiff_t part, ptrdiff_t parts)
+static inline void fe_order_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 {
     const fe_additions *a = state;
     const int done_bits = a->done_bits, bits = a->bits;
@@ -242,7 +237,7 @@ static void fe_order_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 }
 
 /* After a pass: its result is what the next one orders. */
-static void fe_next_pass(fe_additions *a)
+static inline void fe_next_pass(fe_additions *a)
 {
     fe_entry *free_now = a->order ? a->order : a->spare[1];
     a->order = a->spare[0];
@@ -251,7 +246,7 @@ static void fe_next_pass(fe_additions *a)
 }
 
 /* How many rows begin in a share of the entries. */
-static void fe_begin_part(void *state, ptrdiff_t part, ptrdiff_t parts)
+static inline void fe_begin_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 {
     const fe_additions *a = state;
     ptrdiff_t stop = fe_share(a->n, part + 1, parts), count = 0;
@@ -261,7 +256,7 @@ static void fe_begin_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 }
 
 /* From how many begin in each part to how many begin before it; returns how many there are. */
-static ptrdiff_t fe_number_rows(fe_additions *a, ptrdiff_t parts)
+static inline ptrdiff_t fe_number_rows(fe_additions *a, ptrdiff_t parts)
 {
     ptrdiff_t total = 0;
     for (ptrdiff_t part = 0; part < parts; ++part) {
@@ -274,8 +269,8 @@ static ptrdiff_t fe_number_rows(fe_additions *a, ptrdiff_t parts)
 
 /* Sum columns of the values of the entries [i, stop); the row of the first begins there, and is number
  * `row`. */
-static void fe_sum_entries(const fe_additions *a, ptrdiff_t i, ptrdiff_t stop, ptrdiff_t row, size_t from,
-                           size_t to)
+static inline void fe_sum_entries(const fe_additions *a, ptrdiff_t i, ptrdiff_t stop, ptrdiff_t row,
+                                  size_t from, size_t to)
 {
     enum { BLOCK = 512 };
     uint64_t numbers[BLOCK], positions[BLOCK];
@@ -298,7 +293,7 @@ static void fe_sum_entries(const fe_additions *a, ptrdiff_t i, ptrdiff_t stop, p
 
 /* The last entry of the row that entry i belongs to, in the direction of `step` (1 or -1): strides that
  * double, then halve. */
-static ptrdiff_t fe_end_of_row(const fe_additions *a, ptrdiff_t i, ptrdiff_t step)
+static inline ptrdiff_t fe_end_of_row(const fe_additions *a, ptrdiff_t i, ptrdiff_t step)
 {
     ptrdiff_t room = step > 0 ? a->n - 1 - i : i, inside = 0, stride = 1;
     while (inside + stride <= room && a->order[i + step * (inside + stride)].row == a->order[i].row) {
@@ -312,7 +307,7 @@ static ptrdiff_t fe_end_of_row(const fe_additions *a, ptrdiff_t i, ptrdiff_t ste
 }
 
 /* Leave out the entries whose ids have no row (outside.h): they come last. */
-static void fe_leave_out(fe_additions *a)
+static inline void fe_leave_out(fe_additions *a)
 {
     if (a->n && a->order[a->n - 1].row == a->table_rows)
         a->n = fe_end_of_row(a, a->n - 1, -1);
@@ -327,8 +322,8 @@ static inline ptrdiff_t fe_part_of(ptrdiff_t i, ptrdiff_t n, ptrdiff_t parts)
 
 /* This part's columns of the row that entry i belongs to, which reaches into several parts and is number
  * `row`. Not in more pieces than there are threads: a piece reads all of the row's values. */
-static void fe_sum_long_row(const fe_additions *a, ptrdiff_t i, ptrdiff_t row, ptrdiff_t part,
-                            ptrdiff_t parts)
+static inline void fe_sum_long_row(const fe_additions *a, ptrdiff_t i, ptrdiff_t row, ptrdiff_t part,
+                                   ptrdiff_t parts)
 {
     ptrdiff_t first = fe_end_of_row(a, i, -1), last = fe_end_of_row(a, i, 1);
     ptrdiff_t begins = fe_part_of(first, a->n, parts), pieces = fe_part_of(last, a->n, parts) - begins + 1;
@@ -342,7 +337,7 @@ static void fe_sum_long_row(const fe_additions *a, ptrdiff_t i, ptrdiff_t row, p
 }
 
 /* Sum a share of the entries: whole rows, and columns of those that reach beyond it. */
-static void fe_sum_part(void *state, ptrdiff_t part, ptrdiff_t parts)
+static inline void fe_sum_part(void *state, ptrdiff_t part, ptrdiff_t parts)
 {
     const fe_additions *a = state;
     const fe_entry *order = a->order;

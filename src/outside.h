@@ -14,7 +14,7 @@ typedef struct {
 } fe_policy;
 
 /* Replace those of n ids that are not below `rows`, which is not 0 unless all have no row. */
-static void fe_resolve(const fe_policy *policy, uint64_t *block, ptrdiff_t n, uint64_t rows)
+static inline void fe_resolve(const fe_policy *policy, uint64_t *block, ptrdiff_t n, uint64_t rows)
 {
     const uint64_t negative = policy->is_signed ? (uint64_t)1 << 63 : 0;
     switch (policy->way) {

@@ -55,6 +55,7 @@ struct fe_table {
     ptrdiff_t out_row_bytes; /* of a returned row */
     ptrdiff_t ahead;         /* rows fetched ahead of the one being taken */
     const fe_codes *codes;   /* what the rows are, or NULL: numbers as they are */
+    const void *owed;        /* what `take` finishes rows with on their way out, or NULL: they are finished */
     fe_take take;
     fe_take stream; /* the same past the caches, where out and out_row_bytes are multiples of 16; or NULL */
 };

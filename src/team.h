@@ -17,6 +17,13 @@
 typedef void (*fe_job)(void *state, ptrdiff_t part, ptrdiff_t parts);
 enum { FE_MOST_PARTS = 0xffff };
 
+/* Where the given one of nearly equal parts of n begins. */
+static inline ptrdiff_t fe_share(ptrdiff_t n, ptrdiff_t part, ptrdiff_t parts)
+{
+    ptrdiff_t rest = n % parts;
+    return n / parts * part + (part < rest ? part : rest);
+}
+
 /* Do parts of the job of this number until none is left; nothing if another is open by now. For the team. */
 void fe_help(uint32_t number);
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import THREADS, bits, ids_below
 
 import fastembed
-from fastembed import IndexedSlices, Variable, _rows, _team, layers, ops
+from fastembed import IndexedSlices, Variable, _additions, _rows, _team, layers, ops
 
 pytestmark = pytest.mark.usefixtures("parallel")
 
@@ -188,8 +188,8 @@ def test_updates_may_be_rows_of_the_table_itself(rows):
 
 def test_what_fits_as_it_is_goes_the_short_way_and_nothing_else():
     table, ids, values = np.zeros((4, 2), "f4"), np.array([1, 1]), np.ones((2, 2), "f4")
-    assert _rows.add_as_is(table, ids, values)
-    assert _rows.add_as_is(Variable(table).table, ids, values)
+    assert _additions.add_as_is(table, ids, values)
+    assert _additions.add_as_is(Variable(table).table, ids, values)
     np.testing.assert_array_equal(table, [[0, 0], [2, 2], [0, 0], [0, 0]])
     for held, at, what in [
         (table.tolist(), ids, values),
@@ -206,10 +206,25 @@ def test_what_fits_as_it_is_goes_the_short_way_and_nothing_else():
         (table.view("u4"), ids, values),
         (Variable(table, dtype="bfloat16").table, ids, values),
     ]:
-        assert not _rows.add_as_is(held, at, what)
+        assert not _additions.add_as_is(held, at, what)
     np.testing.assert_array_equal(table, [[0, 0], [2, 2], [0, 0], [0, 0]])
     with pytest.raises(TypeError, match="masked array"):
         ops.scatter_add(table, np.ma.array(ids, mask=[0, 1]), values)
+
+
+def test_a_table_counts_its_additions():
+    table = _rows.Table(np.zeros((4, 2), "f4"))
+    ids, values = np.array([1, 3]), np.ones((2, 2), "f4")
+    for add in (_additions.accumulate, _additions.add_as_is, ops.scatter_add):
+        before = table.additions
+        add(table, ids, values)
+        assert table.additions == before + 1
+    assert not _additions.add_as_is(table, ids, values.astype("f8"))
+    with pytest.raises(IndexError):
+        _additions.accumulate(table, ids + 1, values)
+    assert table.additions == 3
+    table.replace(table.array)
+    assert table.additions == 3
 
 
 @pytest.mark.parametrize("bad", [4, -1, 2**40])
@@ -235,9 +250,9 @@ def test_a_bad_id_at_any_position_changes_nothing(rng):
                 ids = np.zeros(n, np.int64)
                 ids[position:] = 4  # the first is named, whichever thread sees it
                 with pytest.raises(IndexError, match=rf"^ids\[{position}\] = 4 "):
-                    _rows.add_as_is(table, ids, values)
+                    _additions.add_as_is(table, ids, values)
                 with pytest.raises(IndexError, match=rf"^ids\[{position}\] = 4 "):
-                    _rows.sum_rows(ids, values, 4)
+                    _additions.sum_rows(ids, values, 4)
     np.testing.assert_array_equal(table, before)
 
 
@@ -277,7 +292,7 @@ def test_gradient_says_what_does_not_fit():
     with pytest.raises(ValueError, match="negative"):
         ops.embedding_gradient([], np.zeros((0, 2)), -1)
     with pytest.raises(TypeError, match="values must be an array of float32"):
-        _rows.Table(np.zeros((2, 2), "f4")).accumulate(np.array([0]), np.zeros((1, 2)))
+        _additions.accumulate(_rows.Table(np.zeros((2, 2), "f4")), np.array([0]), np.zeros((1, 2)))
 
 
 def test_more_ids_than_can_be_sorted():
@@ -314,7 +329,7 @@ def test_values_given_another_shape_meanwhile_are_added_up_as_they_were(delay):
     reshaper = threading.Thread(target=reshape)
     reshaper.start()
     started.set()
-    indices, sums = _rows.sum_rows(ids, values, 50)
+    indices, sums = _additions.sum_rows(ids, values, 50)
     reshaper.join()
     np.testing.assert_array_equal(indices, np.arange(50))
     np.testing.assert_array_equal(sums, np.full((50, 4, 2), 10_000.0), strict=True)
@@ -405,8 +420,8 @@ def test_ids_of_every_kind_that_a_lookup_takes(ids, dtype, make):
 @pytest.mark.parametrize(
     "add",
     [
-        lambda ids, values: _rows.sum_rows(ids, values, 6)[1],
-        lambda ids, values: (table := np.zeros((6, 3), "f4"), _rows.add_as_is(table, ids, values))[0][[0]],
+        lambda ids, values: _additions.sum_rows(ids, values, 6)[1],
+        lambda ids, values: (rows := np.zeros((6, 3), "f4"), _additions.add_as_is(rows, ids, values))[0][[0]],
     ],
     ids=["sum_rows", "add_as_is"],
 )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strategies import ID_DTYPES, THREADS, VALUE_DTYPES, bits, ids_below, lookups, tables
 
 import fastembed
-from fastembed import Variable, _rows, ops
+from fastembed import Variable, _additions, _rows, ops
 from fastembed._memory import empty
 from fastembed.tables import DenseTable
 
@@ -263,7 +263,7 @@ def test_an_array_may_take_another_shape_when_it_is_a_table_already(shape):
         np.testing.assert_array_equal(table.gather(np.array([3])), [[15, 16, 17, 18, 19]])
         array.dtype = "f4"
         assert table.shape == (4, 5)
-        table.accumulate(np.array([0]), np.zeros((1, 5)))
+        _additions.accumulate(table, np.array([0]), np.zeros((1, 5)))
         array.dtype = "f8"
 
 
@@ -321,6 +321,17 @@ def test_mapped_memory_may_be_swapped_while_it_is_looked_up():
             looker.join()
         sys.setswitchinterval(interval)
     assert not wrong
+
+
+def test_a_table_is_owed_nothing_that_has_no_kernel():
+    table = DenseTable(np.ones((2, 2)))
+    for owed, message in [(_rows.Owed(), "has no kernel"), ("moves", "incorrect type")]:
+        with pytest.raises(TypeError, match=message):
+            table.replace(np.zeros((2, 2)), owed)
+    assert table.owed is None
+    np.testing.assert_array_equal(table.gather(np.array([1])), [[1, 1]])
+    with pytest.raises(TypeError, match="nothing can be added in place to rows that are owed moves"):
+        _rows.Owed().settle_for_writing()
 
 
 def test_a_table_that_was_never_initialised_is_empty():

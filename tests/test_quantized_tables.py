@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import THREADS, bits, ids_below
 
 import fastembed
-from fastembed import _rows, ops, quantizers
+from fastembed import _additions, _rows, ops, quantizers
 from fastembed.dtypes import array_dtype
 from fastembed.layers import Embedding
 from fastembed.quantizers import quantize_int4, quantize_int8, unpack_int4
@@ -350,7 +350,7 @@ def test_nothing_can_be_added_to_codes():
     table = int4_of()
     ids, values = np.array([0]), np.ones((1, 6), np.float32)
     with pytest.raises(TypeError, match="nothing can be added in place to rows that are stored as codes"):
-        table.accumulate(ids, values)
+        _additions.accumulate(table, ids, values)
     for updates in (values, [[0.5] * 6]):
         with pytest.raises(TypeError, match="nothing can be added in place"):
             ops.scatter_add(table, ids, updates)

@@ -294,8 +294,10 @@ class Layer(State):
             named = {**dict(zip(list(self._call_signature.parameters)[2:], args[1:])), **kwargs}
             told = {name: named[name] for name in self._remember_parameters & named.keys()}
             remembered = self.remember(args[0] if args else None, outputs, **told)
-            shape = getattr(outputs, "shape", None)
-            self._recorded.__dict__.setdefault("calls", []).append((remembered, shape))
+            call = (remembered, getattr(outputs, "shape", None))
+            if self.activity_regularizer is not None:
+                call = (*call, outputs)  # type: ignore[assignment]
+            self._recorded.__dict__.setdefault("calls", []).append(call)
         self._answer_alone(changes)
         return outputs
 
@@ -420,8 +422,11 @@ class Layer(State):
         """
         raise NotImplementedError(f"{type(self).__name__} defines no backpropagate(remembered, upstream)")
 
-    def backward(self, upstream: ArrayLike) -> Any:
+    def backward(self, upstream: Any) -> Any:
         """Turn the gradient of the last recorded call's output into gradients of weights and input.
+
+        The loss of an activity regularizer, which is computed from that output, contributes its gradient;
+        those of weights are added by `add_regularization_gradients`.
 
         Calls are recorded with ``training=True`` and inside `recording`, by each thread for itself;
         a layer called twice is differentiated twice, the last call first. A call is remembered until then, so
@@ -455,13 +460,17 @@ class Layer(State):
                 f"backward of layer {self.name!r} has no recorded call left: call the layer with "
                 "training=True or inside fastembed.recording() first, once for each backward"
             )
-        (remembered, shape), upstream = calls[-1], np.asarray(upstream)
+        remembered, shape, *outputs = calls[-1]
+        upstream = np.asarray(upstream)
         if isinstance(shape, Table):  # which answered alone
             shape = (*remembered[0].shape, *shape.shape[1:])
         if upstream.dtype.kind == "c":
             raise TypeError(f"upstream must be real numbers, got dtype {upstream.dtype}")
         if shape is not None and upstream.shape != shape:
             raise ValueError(f"upstream must have the shape of the output, {shape}, got {upstream.shape}")
+        for each in outputs:  # there is one where an activity regularizer has its loss from it
+            slope = gradient_of(self.activity_regularizer)(each)
+            upstream = upstream + self._era.activity_loss(slope, each)
         gradient = self.backpropagate(remembered, upstream)
         calls.pop()  # only now: after an error the call can be differentiated again
         return gradient
@@ -487,6 +496,29 @@ class Layer(State):
         tf.keras always.
         """
         return self._era.losses(self)
+
+    def add_regularization_gradients(self) -> None:
+        """Add the gradient of each regularizer's loss to the weight's, for all weights that are trained.
+
+        Once for each step: what `backward` adds is the gradient of what a layer computes.
+
+        Raises
+        ------
+        TypeError
+            If a regularizer has no ``gradient(x)``.
+
+        Examples
+        --------
+        >>> from fastembed.layers import Dense
+        >>> dense = Dense(1, kernel_regularizer="l2", use_bias=False, weights=[[[3.0]]])
+        >>> dense.build((None, 1))
+        >>> dense.add_regularization_gradients()
+        >>> dense.kernel.gradient
+        array([[0.06]], dtype=float32)
+        """
+        for variable in self.trainable_weights:
+            if variable.regularizer is not None:
+                variable.add_gradient(gradient_of(variable.regularizer)(variable.value))
 
     @property
     def metrics(self) -> list[Any]:
@@ -727,6 +759,17 @@ def _plain_arguments(
 
 # Arguments of `Layer` that Keras 3 has not, or not among those that it writes down.
 _NOT_SAID = ("weights", "input_dim", "input_shape", "batch_input_shape", "batch_size", "input_dtype")
+
+
+def gradient_of(regularizer: Any) -> Callable[[Any], Any]:
+    """A regularizer's ``gradient``; TypeError if it has none."""
+    gradient: Callable[[Any], Any] | None = getattr(regularizer, "gradient", None)
+    if gradient is None:
+        raise TypeError(
+            f"{regularizer!r} cannot be trained with: it needs a gradient(x), the derivative of its value, "
+            "as fastembed.regularizers.Regularizer has it"
+        )
+    return gradient
 
 
 def _is_plain(value: Any) -> bool:

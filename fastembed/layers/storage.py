@@ -507,7 +507,7 @@ class Lora(Storage):
         return table
 
     def new_table(self, dtype: str) -> LoraTable:
-        return LoraTable(self._base.new_table(dtype), self._a.value, self._b.value, self._scale)
+        return LoraTable(self._base.new_table(dtype), self._a.new_rows(), self._b.value, self._scale)
 
     def refresh(self) -> None:
         """The next lookup makes a new table."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastembed._rows import Table
+from fastembed._rows import Owed, Table
 from fastembed.dtypes import array_dtype
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ class DenseTable(Table):
             stored = stored.view(array_dtype("bfloat16"))
         super().__init__(stored, widen=widen, writable=writable)
 
-    def replace(self, stored: NDArray[Any]) -> None:
+    def replace(self, stored: NDArray[Any], owed: Owed | None = None) -> None:
         """Swap the memory for that of ``stored``, of the same shape and stored dtype.
 
-        Lookups that run meanwhile finish on the old memory: each row is wholly old or wholly new.
+        Lookups that run meanwhile finish on the old memory: each row is wholly old or wholly new. Where the
+        new ones are ``owed`` moves, lookups return them as they will be after these.
         """
-        super().replace(stored.view(self.array.dtype))
+        super().replace(stored.view(self.array.dtype), owed)

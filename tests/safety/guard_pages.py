@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 import fastembed
-from fastembed import _pooling, _rows, _team
+from fastembed import _additions, _pooling, _rows, _team
 from fastembed.dtypes import widen_bfloat16
 from fastembed.quantizers import unpack_int4
 from fastembed.tables import Int4Table, Int8Table
@@ -213,10 +213,10 @@ def accumulate() -> None:
                     ids = ids_fence.place(ids_for(3, count, "i8"), at_end)
                     values = values_fence.place(np.ones((count, dim), dtype), at_end)
                     stored = tables.place(start, at_end)
-                    _rows.Table(stored).accumulate(ids, values)
+                    _additions.accumulate(_rows.Table(stored), ids, values)
                     counts = np.bincount(ids, minlength=3)[:, None]
                     assert (stored == start + counts).all()
-                    found, sums = _rows.sum_rows(ids, values, 3)
+                    found, sums = _additions.sum_rows(ids, values, 3)
                     assert (sums == counts[found]).all()
 
 

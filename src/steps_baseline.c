@@ -1,0 +1,2 @@
+#include "isa_baseline.h"
+#include "steps_kernels.h"
