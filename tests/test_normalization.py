@@ -337,6 +337,7 @@ def test_examples_are_kerass(keras, expression, shape, rng):
 
 def described(library, expression, shape):
     """All that can be seen of a layer before and after it is built."""
+    begin(library)  # so that both count names from the start
     layer = make(library, expression)
     found = [
         shown(layer.get_config()),
