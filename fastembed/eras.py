@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
 import numpy as np
 
-from fastembed import dtype_policies, initializers
-from fastembed._old_keras import initializer_of_keras1, keras1_config, keras2_config, tf_keras_config
+from fastembed import activations, dtype_policies, initializers
+from fastembed._old_keras import (
+    activation_of_keras2,
+    initializer_of_keras1,
+    keras1_config,
+    keras2_config,
+    tf_keras_config,
+)
 from fastembed._registry import serialize_keras_object
 from fastembed.dtypes import standardize_dtype
 from fastembed.names import automatic_name, checked_name, snake_case, snake_case_of_2
@@ -47,7 +53,19 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "bias": "use_bias",
     },
     "BatchNormalization": {"beta_init": "beta_initializer", "gamma_init": "gamma_initializer"},
+    "Dropout": {"p": "rate"},
+    "SpatialDropout1D": {"p": "rate"},
+    "Concatenate": {"concat_axis": "axis"},
+    "Dot": {"dot_axes": "axes"},
+    "PReLU": {"init": "alpha_initializer"},
 }
+
+# The same before Keras 3.
+RENAMED_BY_3: Mapping[str, Mapping[str, str]] = {
+    "LeakyReLU": {"alpha": "negative_slope"},
+}
+
+_SLOPES = frozenset({"ELU", "LeakyReLU", "ReLU", "ThresholdedReLU"})
 
 _RENORM = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
 
@@ -92,7 +110,7 @@ class Era:
 
     def arguments(self, kind: str, args: tuple[Any, ...], kwargs: Config) -> tuple[tuple[Any, ...], Config]:
         """The arguments of a constructor as our signature has them."""
-        renamed = RENAMED.get(kind, {})
+        renamed = {**RENAMED.get(kind, {}), **RENAMED_BY_3.get(kind, {})}
         order = self._positions.get(kind)
         if order is not None and args:
             if len(args) > len(order):
@@ -109,7 +127,7 @@ class Era:
             for old in renamed.keys() & kwargs.keys():
                 if renamed[old] in kwargs:
                     raise TypeError(
-                        f"{kind}() got {renamed[old]!r} and also {old!r}, which is its name in Keras 1"
+                        f"{kind}() got {renamed[old]!r} and also {old!r}, its name in an earlier Keras"
                     )
                 kwargs[renamed[old]] = kwargs.pop(old)
         return args, kwargs
@@ -151,9 +169,13 @@ class Era:
         """The initializer that ``identifier`` means."""
         return initializers.get(identifier)
 
+    def activation(self, identifier: Any) -> Any:
+        """The activation that ``identifier`` means."""
+        return activations.get(identifier)
+
     def written(self, value: Any) -> Any:
-        """An initializer, a regularizer or a constraint as this Keras writes it; plain values as they are."""
-        return value if isinstance(value, (list, tuple)) else serialize_keras_object(value)
+        """An initializer, an activation or the like as this Keras writes it; numbers and such as they are."""
+        return activations.serialize(value)
 
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
@@ -208,8 +230,22 @@ class Era:
         """The entries that a class of layers adds to its config, out of Keras 3's entries."""
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
         unsaid = {**_UNSAID, **self._unsaid.get(kind, {})}
-        written = {key: self.written(value) for key, value in said.items()}
+        written = {
+            key: serialize_keras_object(value) if isinstance(value, dict) else self.written(value)
+            for key, value in said.items()
+        }
         return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
+
+    def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
+        """The whole config of a SpatialDropout1D, whose constructor takes nothing but these in Keras 3."""
+        policy = layer.dtype_policy
+        dtype = layer.dtype if policy.name == layer.dtype else dtype_policies.serialize(policy)
+        said = {key: value for key, value in entries.items() if key != "noise_shape"}
+        return {**self.entries("SpatialDropout1D", said), "name": layer.name, "dtype": dtype}
+
+    def functions(self, functions: Config) -> Config:
+        """What a config has for functions that a layer was given, or for values in their place."""
+        return {name: serialize_keras_object(value) for name, value in functions.items() if value is not None}
 
 
 _answering: ContextVar[frozenset[int]] = ContextVar("fastembed.answering", default=frozenset())
@@ -245,6 +281,7 @@ class TensorFlowKeras(Era):
             "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer",
             "activity_regularizer", "embeddings_constraint", "mask_zero", "input_length", "sparse",
         ),
+        "SpatialDropout1D": ("rate",),
     }  # fmt: skip
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
     _unsaid: ClassVar = {
@@ -344,11 +381,36 @@ class TensorFlowKeras(Era):
                     f"{self.name} has nothing like {entry}={entries[entry]!r:.80}: a config of this layer "
                     'can only be written in the era "keras3"'
                 )
-        return super().entries(kind, entries)
+        if kind in _SLOPES:  # these Kerases keep such numbers in float32
+            entries = {
+                key: float(np.float32(value)) if isinstance(value, (int, float)) else value
+                for key, value in entries.items()
+            }
+        old_name = {new: old for old, new in RENAMED_BY_3.get(kind, {}).items()}
+        return {old_name.get(key, key): value for key, value in super().entries(kind, entries).items()}
+
+    def activation(self, identifier: Any) -> Any:
+        return activation_of_keras2(identifier)
+
+    def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
+        return {**self.base_config(layer), **self.entries("SpatialDropout1D", entries)}
 
     def written(self, value: Any) -> Any:
         written, theirs = super().written(value), tf_keras_config(value)
-        return {**written, "config": theirs["config"]} if isinstance(theirs, dict) else written
+        if isinstance(written, dict) and isinstance(theirs, dict):
+            return {**written, "config": theirs["config"]}
+        return written if isinstance(written, dict) else theirs
+
+    def functions(self, functions: Config) -> Config:
+        """Each with its kind and its module beside it."""
+        config: Config = {}
+        for name, value in functions.items():
+            if name == "mask" and value is None:
+                continue
+            config[name] = tf_keras_config(value) if callable(value) else serialize_keras_object(value)
+            config[f"{name}_type"] = "function" if callable(value) else "raw"
+            config["module" if name == "function" else f"{name}_module"] = getattr(value, "__module__", None)
+        return config
 
 
 class Keras2(TensorFlowKeras):
@@ -358,7 +420,10 @@ class Keras2(TensorFlowKeras):
     shape_is_kept = True
     _unsaid: ClassVar = {**TensorFlowKeras._unsaid, "GlobalPooling1D": {"keepdims": False}}
 
-    _positions: ClassVar = {"Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": ()}
+    _positions: ClassVar = {
+        "Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": (),
+        "SpatialDropout1D": ("rate",),
+    }  # fmt: skip
 
     def trainable(self, value: Any) -> bool:
         return bool(value)
@@ -406,6 +471,8 @@ class Keras1(Keras2):
             "beta_regularizer",
         ),
         "Layer": (),
+        "SpatialDropout1D": ("p",),
+        "PReLU": ("init", "weights", "shared_axes"),
     }  # fmt: skip
     _unsaid: ClassVar = {
         **Keras2._unsaid,
@@ -421,6 +488,10 @@ class Keras1(Keras2):
             **Keras2._unsaid["BatchNormalization"],
         },
         "GlobalPooling1D": {"data_format": "channels_last", "keepdims": False},
+        "Flatten": {"data_format": "channels_last"},
+        "Dropout": {"noise_shape": None, "seed": None},
+        "SpatialDropout1D": {"noise_shape": None, "seed": None},
+        "PReLU": {"alpha_regularizer": None, "alpha_constraint": None},
     }
     _WEIGHTS: ClassVar[Mapping[str, str]] = {
         "embeddings": "W", "kernel": "W", "bias": "b", "gamma": "gamma", "beta": "beta",

@@ -312,7 +312,9 @@ class Layer(State):
         is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
         if is_array and not isinstance(inputs, (np.ndarray, Variable)):
             inputs = as_array(inputs)
-        floats = isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f"
+        if not isinstance(inputs, np.ndarray):
+            return inputs
+        floats = inputs.dtype.kind == "f" or (inputs.dtype.kind == "V" and inputs.dtype.name == "bfloat16")
         if floats and self.autocast and self.dtype_policy.is_floating:
             return inputs.astype(array_dtype(self.compute_dtype), copy=False)
         return inputs
