@@ -31,6 +31,17 @@ def widened(x: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
     return x.astype(np.promote_types(dtype, np.float32), copy=False), dtype
 
 
+def for_loops(x: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
+    """`widened`, in memory as compiled loops read it: C-contiguous and aligned.
+
+    >>> wide, dtype = for_loops(np.ones((2, 3), np.float16).T)
+    >>> wide.flags.c_contiguous, wide.dtype, dtype
+    (True, dtype('float32'), dtype('float16'))
+    """
+    wide, dtype = widened(x)
+    return np.require(wide, requirements=["C", "A", "E"]), dtype
+
+
 def function_of_floats(gradient: Gradient) -> Callable[[F], F]:
     """A decorator for a function of one array whose arithmetic is done in wide floats, as IEEE says and
     without warnings.

@@ -53,6 +53,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "b_constraint": "bias_constraint",
         "bias": "use_bias",
     },
+    "BatchNormalization": {"beta_init": "beta_initializer", "gamma_init": "gamma_initializer"},
     "Dropout": {"p": "rate"},
     "SpatialDropout1D": {"p": "rate"},
     "Concatenate": {"concat_axis": "axis"},
@@ -66,6 +67,8 @@ RENAMED_BY_3: Mapping[str, Mapping[str, str]] = {
 }
 
 _SLOPES = frozenset({"ELU", "LeakyReLU", "ReLU", "ThresholdedReLU"})
+
+_RENORM = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
 
 # What an Embedding here can say that a Keras's config cannot: written only where it says something.
 _UNSAID = {"dropout": 0.0, "out_of_range": "raise", "float_ids": "exact"}
@@ -256,11 +259,11 @@ class Era:
         """The entries that a class of layers adds to its config, out of Keras 3's entries."""
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
         unsaid = {**_UNSAID, **self._unsaid.get(kind, {})}
-        return {
+        written = {
             key: serialize_keras_object(value) if isinstance(value, dict) else self.written(value)
             for key, value in said.items()
-            if key not in unsaid or value != unsaid[key]
         }
+        return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
 
     def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
         """The whole config of a SpatialDropout1D, whose constructor takes nothing but these in Keras 3."""
@@ -315,7 +318,10 @@ class TensorFlowKeras(Era):
         "Lion": {"learning_rate": 0.0001},
     }
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
-    _unsaid: ClassVar = {}
+    _unsaid: ClassVar = {
+        "BatchNormalization": {"synchronized": False, **_RENORM},
+        "LayerNormalization": {"rms_scaling": False},
+    }
 
     def _optimizer_settings(self, kind: str, given: Config) -> Config:
         return {k: v for k, v in given.items() if k not in ("jit_compile", "is_legacy_optimizer")}
@@ -455,6 +461,7 @@ class Keras2(TensorFlowKeras):
 
     name = "keras2"
     shape_is_kept = True
+    _unsaid: ClassVar = {**TensorFlowKeras._unsaid, "GlobalPooling1D": {"keepdims": False}}
 
     _positions: ClassVar = {
         "Embedding": ("input_dim", "output_dim"),
@@ -525,6 +532,10 @@ class Keras1(Keras2):
             "output_dim", "init", "activation", "weights", "W_regularizer", "b_regularizer",
             "activity_regularizer", "W_constraint", "b_constraint", "bias", "input_dim",
         ),
+        "BatchNormalization": (
+            "epsilon", "mode", "axis", "momentum", "weights", "beta_init", "gamma_init", "gamma_regularizer",
+            "beta_regularizer",
+        ),
         "Layer": (),
         "SpatialDropout1D": ("p",),
         "PReLU": ("init", "weights", "shared_axes"),
@@ -535,12 +546,28 @@ class Keras1(Keras2):
         for kind in ("RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")
     }
     _unsaid: ClassVar = {
+        **Keras2._unsaid,
+        "BatchNormalization": {
+            "center": True,
+            "scale": True,
+            "beta_initializer": "zero",
+            "gamma_initializer": "one",
+            "moving_mean_initializer": "zero",
+            "moving_variance_initializer": "one",
+            "beta_constraint": None,
+            "gamma_constraint": None,
+            **Keras2._unsaid["BatchNormalization"],
+        },
+        "GlobalPooling1D": {"data_format": "channels_last", "keepdims": False},
         "Flatten": {"data_format": "channels_last"},
         "Dropout": {"noise_shape": None, "seed": None},
         "SpatialDropout1D": {"noise_shape": None, "seed": None},
         "PReLU": {"alpha_regularizer": None, "alpha_constraint": None},
     }
-    _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
+    _WEIGHTS: ClassVar[Mapping[str, str]] = {
+        "embeddings": "W", "kernel": "W", "bias": "b", "gamma": "gamma", "beta": "beta",
+        "moving_mean": "running_mean", "moving_variance": "running_std",
+    }  # fmt: skip
 
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(class_name.lower(), first=1) if name is None else str(name)
@@ -577,11 +604,13 @@ class Keras1(Keras2):
         return config
 
     def entries(self, kind: str, entries: Config) -> Config:
-        dropout = {"dropout": entries["dropout"]} if "dropout" in entries else {}
+        more = {"dropout": entries["dropout"]} if "dropout" in entries else {}
+        if kind == "BatchNormalization":
+            more["mode"] = 0  # the one of its modes that later Kerases have
         old_name = {new: old for old, new in RENAMED.get(kind, {}).items()}
         return {
             **{old_name.get(key, key): value for key, value in super().entries(kind, entries).items()},
-            **dropout,
+            **more,
         }
 
 

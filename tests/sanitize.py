@@ -75,7 +75,7 @@ def lie(call: str) -> list[str]:
 # What runs compiled code of ours in every way it has, and makes no hundreds of processes.
 KERNELS = [
     f"../tests/test_{name}.py"
-    for name in ("gather", "accumulate", "memory", "guard_pages", "variable", "steps", "ledger")
+    for name in ("gather", "accumulate", "memory", "guard_pages", "variable", "steps", "ledger", "pooling")
 ]
 FOUR_THREADS = "../tests/safety/four_threads.py"
 

@@ -33,6 +33,13 @@ from fastembed.layers.merging import (
     multiply,
     subtract,
 )
+from fastembed.layers.normalization import BatchNormalization, LayerNormalization
+from fastembed.layers.pooling import (
+    GlobalAveragePooling1D,
+    GlobalAvgPool1D,
+    GlobalMaxPool1D,
+    GlobalMaxPooling1D,
+)
 from fastembed.layers.regularization import Dropout, SpatialDropout1D
 from fastembed.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from fastembed.layers.reversible_embedding import ReversibleEmbedding
@@ -42,15 +49,21 @@ __all__ = [
     "Activation",
     "Add",
     "Average",
+    "BatchNormalization",
     "Concatenate",
     "Dense",
     "Dot",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GlobalAveragePooling1D",
+    "GlobalAvgPool1D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPooling1D",
     "InputSpec",
     "Lambda",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "Masking",
     "Maximum",
