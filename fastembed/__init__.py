@@ -16,6 +16,7 @@ from fastembed.threads import get_num_threads, num_threads, set_num_threads
 
 # isort: split
 from fastembed import (
+    activations,
     backend,
     constraints,
     dtype_policies,
@@ -45,6 +46,7 @@ __all__ = [
     "Layer",
     "Variable",
     "__version__",
+    "activations",
     "backend",
     "config",
     "constraints",

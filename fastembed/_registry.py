@@ -102,6 +102,8 @@ class Registry:
         Where Keras 3 keeps these classes; default ``"keras.<kind>s"``.
     elsewhere : mapping of type to str, optional
         Classes that Keras 3 keeps in another module than the rest.
+    of_functions : bool, default False
+        Whether the objects are functions, which are what ``names`` has, and not made.
     """
 
     def __init__(
@@ -111,10 +113,12 @@ class Registry:
         old_keys: Mapping[str, str | None] | None = None,
         module: str | None = None,
         elsewhere: Mapping[type, str] | None = None,
+        of_functions: bool = False,
     ) -> None:
         self.kind = kind
         self.names = names
         self.old_keys = old_keys or {}
+        self.of_functions = of_functions
         self.module = module or f"keras.{kind}s"
         _homes.update({cls: self.module for cls in names.values() if isinstance(cls, type)})
         _homes.update(elsewhere or {})
@@ -147,6 +151,8 @@ class Registry:
                 return made_by  # a function is itself the object
         if made_by is None and asked.from_keras:
             made_by = self.names.get(asked.name)
+            if self.of_functions and made_by is not None:
+                return made_by
             renamed = ((self.old_keys.get(key, key), value) for key, value in settings.items())
             settings = {key: value for key, value in renamed if key is not None}
         if made_by is None:
@@ -169,7 +175,7 @@ class Registry:
             }
         name, settings = config["class_name"], config.get("config") or {}
         if name == "function" and isinstance(settings, str):
-            return _Description(settings, settings, {}, from_keras=False, is_function=True)
+            return _Description(settings, settings, {}, from_keras=self.of_functions, is_function=True)
         registered_name = config.get("registered_name") or name
         if not (isinstance(name, str) and isinstance(registered_name, str) and isinstance(settings, Mapping)):
             raise self._not_understood(config)
@@ -333,6 +339,10 @@ def _deserialized(config: Any, custom_objects: Mapping[str, Any] | None) -> Any:
     module = config.get("module", "keras")
     for registry in _registries if isinstance(name, str) else ():
         if name in registry.names and _may_be_in(module, registry.module):
+            return registry.deserialize(config, custom_objects)
+        # Keras says of every function that it is in "builtins".
+        is_function = name == "function" and isinstance(settings, str) and registry.of_functions
+        if is_function and settings in registry.names:
             return registry.deserialize(config, custom_objects)
     return _of_the_user.deserialize(config, custom_objects)
 

@@ -358,7 +358,16 @@ cdef class Steps:
         cdef Py_ssize_t nbytes = <Py_ssize_t>self.steps.now * self.steps.width * sizeof(double)
         return nbytes > LEAST_PAST and nbytes > PyArray_NBYTES(self.rows) // 4
 
-    cdef _advance(self):
+    cdef _make_room(self):
+        """For one more step in the past."""
+        cdef Py_ssize_t n = cnp.PyArray_DIM(self.past, 0)
+        if self.steps.now + 1 >= n:
+            longer = np.zeros((2 * n, self.steps.width))
+            longer[:n] = self.past
+            self.past = longer
+            self.steps.past = <const double*>cnp.PyArray_DATA(self.past)
+
+    cdef void _advance(self) noexcept:
         """After a step: bring forward what rows are owed that it did not move."""
         cdef:
             fe_steps* steps = &self.steps
@@ -372,11 +381,6 @@ cdef class Steps:
             bint is_nadam = steps.rule == FE_NADAM
         if steps.last is NULL:
             return
-        if steps.now + 1 >= cnp.PyArray_DIM(self.past, 0):
-            longer = np.zeros((2 * (<object>self.past).shape[0], width))
-            longer[: (<object>self.past).shape[0]] = self.past
-            self.past = longer
-            steps.past = <const double*>cnp.PyArray_DATA(self.past)
         steps.now += 1
         self.level = False
         steps.decays |= steps.decay != 0
@@ -508,6 +512,8 @@ cdef class Steps:
             raise ValueError("rows that are to be decayed need decays=True")
         if self.steps.is_nonneg != nonneg or self._has_long_past():
             self.settle()  # what was owed so far was owed under the other rule
+        if self.steps.last is not NULL:
+            self._make_room()
         self.steps.is_nonneg = nonneg
         for i in range(len(numbers)):
             self.steps.numbers[i] = numbers[i]

@@ -17,7 +17,8 @@ enum {
 
 /* What one row is owed. */
 typedef struct {
-    int32_t idle;                   /* steps; 0: nothing is owed */
+    int32_t last;                   /* step that moved it */
+    int32_t idle;                   /* steps since; 0: nothing is owed */
     double growth;                  /* what decay has made of it, minus 1 */
     double terms[FE_MOST_TERMS];    /* N_j */
     double fades[FE_MOST_SLOTS];    /* of its slots */
@@ -61,8 +62,9 @@ static inline double sum_lion(const fe_steps *steps, int32_t from, int32_t to)
 static void find_debt(const fe_steps *steps, uint64_t row, fe_debt *debt)
 {
     const int32_t last = steps->last ? steps->last[row] : steps->now, idle = steps->now - last;
-    debt->idle = idle;
-    if (idle == 0)
+    debt->last = last;
+    debt->idle = idle > 0 ? idle : 0; /* a lookup may meet rows of a step that it knows nothing of yet */
+    if (idle <= 0)
         return;
     debt->growth = growth_between(steps, last, steps->now);
     for (int i = 0; i < FE_MOST_SLOTS; ++i)

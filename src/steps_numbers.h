@@ -60,20 +60,20 @@ FE_TARGET static void FE_NUMBER(walk)(const fe_steps *steps, int32_t last, numbe
 }
 
 /* How a number that has died out in the meantime has moved: until step s + k - 1 its slot had a sign. */
-static inline double FE_NUMBER(lion_of)(const fe_steps *steps, int32_t last, const fe_debt *debt, number m)
+static inline double FE_NUMBER(lion_of)(const fe_steps *steps, const fe_debt *debt, number m)
 {
     double size = FE_FABS(m);
     if (!(size >= steps->least))
         return 0;
     if (size >= debt->least)
         return debt->moved;
-    int32_t end = last + 1 + (int32_t)floor(log(size / steps->least) / -steps->log_fades[0]);
+    int32_t end = debt->last + 1 + (int32_t)floor(log(size / steps->least) / -steps->log_fades[0]);
     end = end < steps->now ? end : steps->now;
-    return sum_lion(steps, last, end) * (1 + growth_between(steps, end, steps->now));
+    return sum_lion(steps, debt->last, end) * (1 + growth_between(steps, end, steps->now));
 }
 
 /* At most CHUNK numbers of a row, with all that is owed to them. */
-FE_TARGET static void FE_NUMBER(finish_some)(const fe_steps *steps, uint64_t row, const fe_debt *debt,
+FE_TARGET static void FE_NUMBER(finish_some)(const fe_steps *steps, const fe_debt *debt,
                                              number *restrict out, const number *restrict w,
                                              const number *restrict s0, const number *restrict s1,
                                              const number *restrict s2, ptrdiff_t n)
@@ -100,13 +100,13 @@ FE_TARGET static void FE_NUMBER(finish_some)(const fe_steps *steps, uint64_t row
     }
     case FE_NADAM:
         if (debt->is_walked) {
-            FE_NUMBER(walk)(steps, steps->last[row], out, w, s0, s1, n);
+            FE_NUMBER(walk)(steps, debt->last, out, w, s0, s1, n);
             break;
         } /* else its sum is Adam's, of v corrected as it was at the row's last step */
         /* fall through */
     case FE_ADAM: {
         const number corrected =
-            steps->rule == FE_NADAM ? (number)(1 / past_of(steps, steps->last[row])[FE_CORRECTED]) : 1;
+            steps->rule == FE_NADAM ? (number)(1 / past_of(steps, debt->last)[FE_CORRECTED]) : 1;
         for (ptrdiff_t j = 0; j < n; ++j) {
             number root = FE_SQRT(s1[j]) * corrected;
             q[j] = 1 / (root + epsilon);
@@ -135,7 +135,7 @@ FE_TARGET static void FE_NUMBER(finish_some)(const fe_steps *steps, uint64_t row
         }
         for (ptrdiff_t j = 0; died && j < n; ++j)
             if (FE_FABS(s0[j]) < least) {
-                const number some = (number)FE_NUMBER(lion_of)(steps, steps->last[row], debt, s0[j]);
+                const number some = (number)FE_NUMBER(lion_of)(steps, debt, s0[j]);
                 out[j] = s0[j] > 0 ? out[j] - some : out[j] + some;
             }
         break;
@@ -150,7 +150,7 @@ FE_TARGET static void FE_NUMBER(finish_some)(const fe_steps *steps, uint64_t row
 }
 
 /* Numbers of a row, with all that is owed to them. `out` may be `w`: no loop writes to what it reads. */
-FE_TARGET static void FE_NUMBER(finish_row)(const fe_steps *steps, uint64_t row, const fe_debt *debt,
+FE_TARGET static void FE_NUMBER(finish_row)(const fe_steps *steps, const fe_debt *debt,
                                             number *out, const number *w, const number *s0, const number *s1,
                                             const number *s2, ptrdiff_t n)
 {
@@ -158,7 +158,7 @@ FE_TARGET static void FE_NUMBER(finish_row)(const fe_steps *steps, uint64_t row,
     for (ptrdiff_t j = 0; j < n; j += CHUNK) {
         const ptrdiff_t left = n - j, count = left < CHUNK ? left : CHUNK;
         FE_NUMBER(finish_some)
-        (steps, row, debt, some, w + j, s0 ? s0 + j : s0, s1 ? s1 + j : s1, s2 ? s2 + j : s2, count);
+        (steps, debt, some, w + j, s0 ? s0 + j : s0, s1 ? s1 + j : s1, s2 ? s2 + j : s2, count);
         memcpy(out + j, some, count * sizeof(number));
     }
 }
@@ -202,7 +202,7 @@ FE_TARGET static void FE_NUMBER(finish_rows)(const fe_steps *steps, int which, c
         if (out != (which < 0 ? w : slots[which]) && (which >= 0 || debt.idle == 0))
             memcpy(out, which < 0 ? w : slots[which], steps->row_bytes);
         if (debt.idle && which < 0)
-            FE_NUMBER(finish_row)(steps, rows[i], &debt, out, w, slots[0], slots[1], slots[2], dim);
+            FE_NUMBER(finish_row)(steps, &debt, out, w, slots[0], slots[1], slots[2], dim);
         if (debt.idle && which >= 0)
             FE_NUMBER(fade_row)(out, debt.fades[which], dim);
     }
@@ -428,7 +428,7 @@ FE_TARGET static void FE_NUMBER(move_rows)(const fe_steps *steps, const uint64_t
             find_debt(steps, row, &debt);
             if (debt.idle) {
                 if (steps->terms || steps->decays || steps->rule == FE_FTRL || steps->rule == FE_LION)
-                    FE_NUMBER(finish_row)(steps, row, &debt, w, w, slots[0], slots[1], slots[2], dim);
+                    FE_NUMBER(finish_row)(steps, &debt, w, w, slots[0], slots[1], slots[2], dim);
                 for (int j = 0; j < FE_MOST_SLOTS; ++j)
                     if (steps->fades[j])
                         FE_NUMBER(fade_row)(slots[j], debt.fades[j], dim);

@@ -247,3 +247,40 @@ def test_lookups_beside_steps_return_rows(rng):
         worker.join()
     assert not wrong
     both.check()
+
+
+def test_two_optimizers_of_one_variable(rng):
+    """Each takes up what the other made of it; their slots are their own."""
+    first, second = Both("adam", rng), Both("momentum", rng)
+    second.twin.w = first.twin.w
+    second.variable = first.variable
+    second.ledger = Ledger(first.variable, second.slots, second.ledger.rule)
+    for t in range(20):
+        (first if t % 3 else second).step(among=50 if t < 6 else 10)
+        first.check()
+    for both in (first, second):
+        for slot, twin in zip(both.slots, both.twin.slots.values()):
+            np.testing.assert_allclose(slot.numpy(), twin, rtol=1e-4, atol=1e-6)
+
+
+def test_nobody_waits_in_a_circle(rng):
+    """Threads that change the variable or a slot, read all of them, and make steps."""
+    both = Both("adam", rng)
+    both.step()
+    done = threading.Event()
+
+    def meddle(variable):
+        while not done.is_set():
+            variable.assign_add(np.zeros(variable.shape, "float32"))
+            assert variable.value is not None
+
+    workers = [threading.Thread(target=meddle, args=(v,), daemon=True) for v in (both.variable, *both.slots)]
+    for worker in workers:
+        worker.start()
+    for _ in range(200):
+        both.step()
+    done.set()
+    for worker in workers:
+        worker.join(timeout=30)
+        assert not worker.is_alive()
+    both.check()

@@ -161,3 +161,26 @@ def test_a_bad_id_changes_nothing(rng):
             steps.step_rows(np.array(bad), np.ones((len(bad), 7), "float32"), (0.1,))
     for one, other in zip(before, [steps.finish(i) for i in (-1, 0, 1)]):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_past_too_long_to_keep(rng):
+    """All rows are brought up to date when it is; looking at them before changes no bit."""
+    results = []
+    for looks in (False, True):
+        steps, twin = pair("adam", np.random.default_rng(3), rows=5)
+        for t in range(20_000):
+            indices = np.array([t % 3 if t < 17_000 else 0, 3 if t < 5 else 0])
+            values = np.full((2, 7), np.sin(t), "float32")
+            gradient = np.zeros((5, 7))
+            np.add.at(gradient, indices, values.astype("float64"))
+            numbers = twin.numbers(0.01)
+            if looks:
+                twin.step(gradient)
+            twin.steps += not looks
+            steps.step_rows(indices, values, numbers)
+            if looks and t % 1000 == 0:
+                steps.finish()
+        results.append([steps.finish(i) for i in (-1, 0, 1)])
+    np.testing.assert_allclose(results[1][0], twin.w, rtol=1e-4, atol=1e-5)
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other)

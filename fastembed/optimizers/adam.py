@@ -294,7 +294,12 @@ class Lamb(_OfMoments):
     beta_1, beta_2 : float from 0 to below 1, default 0.9 and 0.999
     epsilon : float, default 1e-7
     **settings
-        See `Optimizer`.
+        See `Optimizer`; ``lazy`` cannot be: the norms are those of all rows.
+
+    Raises
+    ------
+    ValueError
+        If a beta is out of its bounds, or with ``lazy=True``.
 
     References
     ----------
@@ -319,6 +324,11 @@ class Lamb(_OfMoments):
         epsilon: float | None = 1e-7,
         **settings: Unpack[Settings],
     ) -> None:
+        if settings.get("lazy"):
+            raise ValueError(
+                "Lamb cannot be lazy: a step is scaled by norms of all rows. Received: lazy=True. "
+                "Adam(lazy=True) leaves rows without a gradient as they are"
+            )
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **settings)
 
     def _rule(self) -> Rule:

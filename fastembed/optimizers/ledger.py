@@ -18,9 +18,8 @@ from fastembed._memory import copy as copied
 from fastembed._steps import Steps, why_dense
 from fastembed.constraints import NonNeg
 from fastembed.dtypes import widen_bfloat16
-from fastembed.locks import Lock
 from fastembed.ops import IndexedSlices
-from fastembed.variable import Variable, unchanging
+from fastembed.variable import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,11 +69,13 @@ class Ledger:
         self.rule, self.lazy = rule, lazy
         self._variables = [variable, *slots]
         self._dense_because = dense_because
-        self._lock = Lock()
+        for slot in slots:  # so that whoever holds one of them waits for nobody
+            slot._lock = variable._lock
         self._steps: Steps | None = None
         self._bases: list[NDArray[Any]] = []  # what is moved: that of the variable, those of its slots
         self._additions: dict[int, int] = {}  # how often was added to the tables of finished copies
         self._owed: Owed | None = None
+        self._is_nonneg = False  # whether no row is below 0, as far as steps have seen to it
         self._mode, self._reason = "dense", ""
         self._planned_for: Any = self  # the constraint that `_plan` knew; none of these is a ledger
         self._plan(variable.constraint)
@@ -131,23 +132,36 @@ class Ledger:
         IndexError
             If an index is no row; nothing is then moved.
         """
-        with self._lock, unchanging(self._variables):
+        with self._variables[0]._lock:
             self._plan(constraint)
             steps = self._taken_up(bool(decay))
-            base = self._bases[0]
-            nonneg = isinstance(constraint, NonNeg)
-            if isinstance(gradient, IndexedSlices):
-                self._step_rows(steps, gradient, numbers, decay, nonneg)
-            else:
-                self.path, self.why = "dense", "its gradient is dense"
-                values = np.require(gradient, base.dtype, ["C", "A"])
-                steps.step_all(np.atleast_1d(values), numbers, decay, nonneg)
-            if constraint is not None and not nonneg:
-                kept = constraint(steps.finish().reshape(base.shape))
-                steps.overwrite(np.require(np.atleast_1d(kept), base.dtype, ["C", "A"]))
-            self._publish(steps)
+            try:
+                self._move(steps, gradient, numbers, decay, constraint)
+            finally:  # also after Ctrl-C: what is moved is moved
+                self._publish(steps)
 
-    def _step_rows(
+    def _move(
+        self,
+        steps: Steps,
+        gradient: NDArray[Any] | IndexedSlices,
+        numbers: tuple[float, ...],
+        decay: float,
+        constraint: Callable[..., Any] | None,
+    ) -> None:
+        base = self._bases[0]
+        nonneg = isinstance(constraint, NonNeg)
+        if isinstance(gradient, IndexedSlices):
+            self._move_rows(steps, gradient, numbers, decay, nonneg)
+        else:
+            self.path, self.why = "dense", "its gradient is dense"
+            values = np.require(gradient, base.dtype, ["C", "A"])
+            steps.step_all(np.atleast_1d(values), numbers, decay, nonneg)
+        self._is_nonneg = nonneg
+        if constraint is not None and not nonneg:
+            kept = constraint(steps.finish().reshape(base.shape))
+            steps.overwrite(np.require(np.atleast_1d(kept), base.dtype, ["C", "A"]))
+
+    def _move_rows(
         self,
         steps: Steps,
         gradient: IndexedSlices,
@@ -160,11 +174,17 @@ class Ledger:
         if not dense and not decay < 1:
             dense, self.path = True, "dense"
             self.why = f"the weight decay of {decay} at this step leaves nothing of a row"
+        # Of rows that steps have not seen, NonNeg has to look at all of them once.
+        all_to_zero = nonneg and not dense and not self._is_nonneg and bool((steps.finish() < 0).any())
+        if all_to_zero and self._mode != "lazy":
+            dense, self.path, self.why = True, "dense", "NonNeg met values below 0 that no step had made"
         if dense or self.rule.name == "rowwise_adagrad":
             gradient = gradient.summed()
         values = np.require(gradient.values, base.dtype, ["C", "A"])
         if not dense:
             steps.step_rows(gradient.indices, values, numbers, decay, nonneg)
+            if all_to_zero:
+                steps.overwrite(np.maximum(steps.finish(), 0))
         elif self.rule.name in ("lamb", "rowwise_adagrad"):
             steps.step_all(np.require(gradient.to_dense(), base.dtype, ["C", "A"]), numbers, decay, nonneg)
         else:
@@ -188,6 +208,7 @@ class Ledger:
         ]
         rows, *slots = map(np.atleast_1d, self._bases)
         decays = decays or (steps is not None and steps.decays)
+        self._is_nonneg = False
         self._steps = Steps(self.rule.name, rows, slots, self.rule.constants, mode=self._mode, decays=decays)
         return self._steps
 
@@ -199,6 +220,8 @@ class Ledger:
     def _new_base(self, i: int) -> NDArray[Any]:
         """The memory of a variable, to be moved in place from now on."""
         variable = self._variables[i]
+        if variable._creditor not in (None, self):
+            variable._creditor.settle(variable)
         memory = variable._memory
         if variable.dtype == "bfloat16":
             return widen_bfloat16(memory)
@@ -225,7 +248,7 @@ class Ledger:
 
     def settle(self, variable: Variable) -> None:
         """Give the variable a value to which nothing is owed."""
-        with self._lock, variable._lock:
+        with variable._lock:
             if variable._creditor is not self:
                 return
             i = next(i for i, each in enumerate(self._variables) if each is variable)

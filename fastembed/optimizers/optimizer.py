@@ -726,7 +726,9 @@ class _Number(Variable):
 
     @property
     def _memory(self) -> NDArray[Any]:
-        return np.array(self.number, stored_dtype(self.dtype))
+        memory = np.array(self.number, stored_dtype(self.dtype))
+        memory.flags.writeable = False
+        return memory
 
     @_memory.setter
     def _memory(self, memory: NDArray[Any]) -> None:
