@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, given, note, settings
 from hypothesis import strategies as st
 from two_libraries import Raised, make, process
 
@@ -219,15 +219,13 @@ OF_STEPS = [
     "SpatialDropout1D(0.0)",
     "Masking(0.25)",
     "LayerNormalization(axis=[1, 2], epsilon=0.1)",
-    "BatchNormalization(axis=1, epsilon=0.3)",
     "PReLU(shared_axes=[1])",
 ]
 MERGING = ["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"]
 
 
-@st.composite
-def nets(draw):
-    """Nets whose shapes fit."""
+def net_of(draw):
+    """A net whose shapes fit; in no strategy, because layers draw seeds."""
     batch, length = draw(st.integers(2, 3)), draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     count = draw(st.integers(1, 2))
@@ -273,9 +271,11 @@ def nets(draw):
     return Net(ids, layers)
 
 
-@settings(max_examples=120)
-@given(net=nets())
-def test_random_nets(keras, net):
+@settings(max_examples=60)
+@given(data=st.data())
+def test_random_nets(keras, data):
+    net = net_of(data.draw)
+    note(net)
     for line, _ in net.layers:
         event(line.partition("(")[0])
     assume(agree(keras, net))
@@ -288,7 +288,7 @@ def test_every_activation(keras, activation):
     assert agree(keras, Net([ids], layers))
 
 
-@pytest.mark.parametrize("line", [*ANY, *OF_STEPS])
+@pytest.mark.parametrize("line", [*ANY, *OF_STEPS, "BatchNormalization(axis=1, epsilon=0.3)"])
 @pytest.mark.parametrize("more", EMBEDDINGS)
 def test_every_layer(keras, line, more):
     ids = np.array([[1, 2, 3], [4, 5, 0], [3, 0, 3]])

@@ -414,6 +414,40 @@ def test_dense_gradients_between_sparse_ones(keras, setting):
     follows(keras, setting)
 
 
+def rests_of_keras(library, first, steps):
+    """Lion's weights after a step with gradients and then so many without, at a learning rate of 1."""
+    import jax
+
+    with jax.enable_x64(False):
+        library.config.set_floatx("float32")
+        variable = library.Variable(np.zeros(len(first), np.float32))
+        optimizer = library.optimizers.Lion(1.0)
+        optimizer.build([variable])
+
+        def step(carry, scale):
+            weights, kept = optimizer.stateless_apply(carry[1], [scale * first], carry[0])
+            return (weights, kept), None
+
+        scales = np.eye(1, steps, dtype=np.float32)[0]
+        first = jax.numpy.asarray(first)
+        carry = [variable.value], [v.value for v in optimizer.variables]
+        (weights, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, scales))(carry)
+        return np.asarray(weights[0])
+
+
+def test_rows_of_lion_rest_when_keras_lets_them(keras):
+    """They move by the whole learning rate until their moment is no normal number of float32 any more."""
+    first = np.float32([1.0, -1e-3, 1e-9, 1e-20, -1e-30, 1e-36])
+    theirs = keras(rests_of_keras, first, 9000)
+    variable, optimizer = fastembed.Variable(np.zeros((7, 1), np.float32)), fastembed.optimizers.Lion(1.0)
+    optimizer.apply_gradients([(IndexedSlices(first[:, None], np.arange(6), (7, 1)), variable)])
+    for _ in range(8999):
+        optimizer.apply_gradients(
+            [(IndexedSlices(np.ones((1, 1), np.float32), np.array([6]), (7, 1)), variable)]
+        )
+    np.testing.assert_allclose(variable.numpy()[:6, 0], theirs, rtol=0, atol=1)
+
+
 # --- The twins, beside which the long runs of test_exactness.py go ---------------------------------
 
 
