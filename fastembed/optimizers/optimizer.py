@@ -556,7 +556,10 @@ class Optimizer(Configurable):
             self.finalize_variable_values(self._averages)
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
-        """Overwrite variables with their moving averages, if there are any.
+        """Bring variables up to date, and overwrite them with their moving averages, if there are any.
+
+        What ends a training: afterwards nothing is owed to any row until the next step, so that lookups are
+        those of a plain table.
 
         Parameters
         ----------
@@ -568,9 +571,11 @@ class Optimizer(Configurable):
         ValueError
             If they are not as many. Nothing is changed then.
         """
-        if not self.use_ema:
-            return
         variables = list(var_list)
+        if not self.use_ema:
+            for variable in variables:
+                variable.settle()
+            return
         if len(variables) != len(self._averages):
             raise ValueError(
                 f"The length of model variables ({len(variables)}) to override does not match the length of "
