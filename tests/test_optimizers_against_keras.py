@@ -277,12 +277,15 @@ def test_small_and_large_gradients(keras, setting):
 
 COMMON = [
     "weight_decay=0.1",
-    "clipvalue=0.05",
     "clipnorm=0.5",
-    "global_clipnorm=0.5",
-    "use_ema=True, ema_momentum=0.9",
     "use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=7",
     "gradient_accumulation_steps=3",
+]
+# Whatever the rule is, these come before it or after it.
+AROUND = [
+    "clipvalue=0.05",
+    "global_clipnorm=0.5",
+    "use_ema=True, ema_momentum=0.9",
     "loss_scale_factor=4.0",
 ]
 
@@ -291,7 +294,7 @@ COMMON = [
     [
         Setting(with_arguments(rule, arguments))
         for rule in RULES
-        for arguments in COMMON
+        for arguments in COMMON + AROUND * (rule in LIVELY)
         if not (rule.startswith("AdamW") and "decay" in arguments)
     ]
 )
