@@ -26,10 +26,10 @@ class Case(NamedTuple):
     rows: int
     dim: int
     ids: tuple[int, ...]  # the shape of a batch
-    goal: float  # how many times as fast as the best peer, or that of `AGAINST`, we mean to be; 0: there is none
-    # "add" (to rows, in place), "gradient" (the rows touched, and their sums), "small", and of `LEARNING` "step"
-    # (one step of Adam, as dense Keras's), "lazy step", "dense step" (of a dense gradient), "training" (lookup,
-    # gradient and step).
+    goal: float  # how many times as fast as the best peer, or the one in `AGAINST`, we mean to be; 0: none
+    # "add" (to rows, in place), "gradient" (the rows touched, and their sums), "small"; and, of Adam, "step"
+    # (exact, of a sparse gradient), "lazy step", "dense step" (of a dense gradient), "training" (lookup,
+    # backward and step).
     kind: str = "lookup"
     zipf: float = 0.0  # the exponent; 0 is uniform
 
@@ -60,7 +60,7 @@ class Case(NamedTuple):
     @property
     def copies(self) -> int:
         """Of a table, at the worst moment."""
-        # Ours, the one that a peer's is made from, two of the peer's; of what learns also both sides' moments.
+        # Ours, the one that a peer's is made from, two of the peer's; where tables learn, moments as well.
         return 7 if self.learns else 4
 
     @property
@@ -108,8 +108,8 @@ GRADIENTS = [
     for case in ADDS
 ]
 
-# Rows that move in a step, for each that has a gradient: that gradient, the row and both of its moments are read,
-# and all but the first are written.
+# Rows that move in a step, for each that has a gradient: that gradient, the row and both of its moments are
+# read, and all but the first are written.
 STEP_ROWS = 7
 LEARNING = ("step", "lazy step", "dense step", "training")
 STEPS = [
@@ -132,6 +132,8 @@ AGAINST = {
     "training": "torch SparseAdam",
 }
 FURTHER_GOALS = [("step-1k", "torch Adam", 1_000)]
+# What a quick look leaves out.
+LONG = ("step-100k", "step-100k-zipf", "step-1k-zipf", "lazy-100k", "lazy-1k", "train-100k")
 CASES = {case.name: case for case in LOOKUPS + ADDS + GRADIENTS + STEPS}
 SMALL = LOOKUPS[0]._replace(name="small", kind="small")  # one id, and more said: sides.SMALL_GOALS
 MEMORY_BOUND = ("mid", "wide", "thin", "big")

@@ -553,6 +553,13 @@ def _keras_learner(backend: str, data: Data, table: Any) -> tuple[Any, Any]:
     return layer, optimizer
 
 
+def _summed(tf: Any, gradient: Any) -> Any:
+    """Each row once: Keras 3 on TensorFlow squares the values of a repeated id one by one, otherwise."""
+    rows, segments = tf.unique(gradient.indices)
+    sums = tf.math.unsorted_segment_sum(gradient.values, segments, tf.size(rows))
+    return tf.IndexedSlices(sums, rows, gradient.dense_shape)
+
+
 @side("Keras on TensorFlow", ["keras", "tensorflow"], kinds=("step", "dense step"))
 def keras_on_tensorflow_step(data: Data) -> Side:
     tf = _tensorflow(data.threads)
@@ -563,7 +570,7 @@ def keras_on_tensorflow_step(data: Data) -> Side:
 
     @tf.function
     def step(ids: Any, updates: Any) -> None:
-        optimizer.apply([updates if is_dense else tf.IndexedSlices(updates, ids, shape)])
+        optimizer.apply([updates if is_dense else _summed(tf, tf.IndexedSlices(updates, ids, shape))])
 
     return Side(
         lambda ids: step(ids, gradient if is_dense else updates),
@@ -584,8 +591,8 @@ def keras_on_tensorflow_training(data: Data) -> Side:
     def step(ids: Any, upstream: Any) -> Any:
         with tf.GradientTape() as tape:
             rows = layer(ids)
-        weights = [variable.value for variable in layer.trainable_variables]
-        optimizer.apply(tape.gradient(rows, weights, output_gradients=upstream))
+        (variable,) = layer.trainable_variables
+        optimizer.apply([_summed(tf, tape.gradient(rows, variable.value, output_gradients=upstream))])
         return rows
 
     return Side(
