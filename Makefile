@@ -44,7 +44,7 @@ check: .venv/.test  ## The linters, the types, the stubs against the compiled mo
 	.venv/bin/vermin --quiet --target=3.9- --no-tips --violations --eval-annotations fastembed
 	.venv/bin/mypy
 	.venv/bin/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub \
-		fastembed._rows fastembed._additions fastembed._steps fastembed._team fastembed._memory
+		fastembed._rows fastembed._additions fastembed._steps fastembed._pooling fastembed._team fastembed._memory
 	.venv/bin/lint-imports
 
 docs: .venv/.docs  ## The pages of docs/ and of the docstrings, into build/docs/index.html; a warning is an error

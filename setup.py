@@ -82,15 +82,21 @@ def extension(module: str, *sources: str, openmp: bool = False, folder: str = "s
     )
 
 
+def per_isa(family: str) -> list[str]:
+    """The files that compile a family of kernels, one per instruction set (src/isa.h)."""
+    return [f"src/{family}_{isa}.c" for isa in ("baseline", "avx2", "avx512")]
+
+
 setup(
     options={"build": {"build_base": BUILD}, "build_ext": {"force": True}},
     ext_modules=cythonize(
         [
             extension("fastembed._memory"),
             extension("fastembed._team", "src/team.c", openmp=True),
-            extension("fastembed._rows", *(f"src/rows_{isa}.c" for isa in ("baseline", "avx2", "avx512"))),
+            extension("fastembed._rows", *per_isa("rows")),
             extension("fastembed._additions"),
-            extension("fastembed._steps", *(f"src/steps_{isa}.c" for isa in ("baseline", "avx2", "avx512"))),
+            extension("fastembed._steps", *per_isa("steps")),
+            extension("fastembed._pooling", *per_isa("pooling")),
             *([extension("faults", folder="tests/safety")] if DEBUG or SANITIZE else []),
         ],
         include_path=["src"],

@@ -36,7 +36,16 @@ smartquotes = False  # messages and options are copied from here
 
 # What users import by its full name, beside what `fastembed.__all__` names.
 _MODULES = tuple(
-    f"fastembed.{name}" for name in ("dtype_policies", "errors", "memory", "quantizers", "tables", "threads")
+    f"fastembed.{name}"
+    for name in (
+        "dtype_policies",
+        "errors",
+        "memory",
+        "optimizers.schedules",
+        "quantizers",
+        "tables",
+        "threads",
+    )
 )
 
 

@@ -16,6 +16,7 @@ from fastembed.threads import get_num_threads, num_threads, set_num_threads
 
 # isort: split
 from fastembed import (
+    activations,
     backend,
     constraints,
     dtype_policies,
@@ -36,7 +37,7 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, mixed_precision, saving, utils
+    from fastembed import config, mixed_precision, optimizers, saving, utils
 
 __all__ = [
     "DTypePolicy",
@@ -45,6 +46,7 @@ __all__ = [
     "Layer",
     "Variable",
     "__version__",
+    "activations",
     "backend",
     "config",
     "constraints",
@@ -57,6 +59,7 @@ __all__ = [
     "mixed_precision",
     "num_threads",
     "ops",
+    "optimizers",
     "quantizers",
     "random",
     "recording",
@@ -67,7 +70,7 @@ __all__ = [
     "utils",
 ]
 
-_LAZY = frozenset({"config", "mixed_precision", "saving", "utils"})
+_LAZY = frozenset({"config", "mixed_precision", "optimizers", "saving", "utils"})
 
 
 def __getattr__(name: str) -> Any:

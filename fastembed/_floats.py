@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import numpy as np
 
+from fastembed.dtypes import array_dtype, floatx
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
+Gradient = Callable[..., Any]  # of inputs, outputs and upstream
 
 
 def widened(x: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
@@ -23,3 +29,57 @@ def widened(x: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
     x = np.asarray(x)
     dtype = np.dtype(np.float32) if x.dtype.kind in "biu" else x.dtype
     return x.astype(np.promote_types(dtype, np.float32), copy=False), dtype
+
+
+def for_loops(x: ArrayLike) -> tuple[NDArray[Any], np.dtype[Any]]:
+    """`widened`, in memory as compiled loops read it: C-contiguous and aligned.
+
+    >>> wide, dtype = for_loops(np.ones((2, 3), np.float16).T)
+    >>> wide.flags.c_contiguous, wide.dtype, dtype
+    (True, dtype('float32'), dtype('float16'))
+    """
+    wide, dtype = widened(x)
+    return np.require(wide, requirements=["C", "A", "E"]), dtype
+
+
+def function_of_floats(gradient: Gradient) -> Callable[[F], F]:
+    """A decorator for a function of one array whose arithmetic is done in wide floats, as IEEE says and
+    without warnings.
+
+    The function's attribute ``gradient`` becomes ``gradient(inputs, outputs, upstream, ...)``, computed in
+    the dtype of ``upstream``, or float32 where that is narrower. Both get the other arguments as they are.
+
+    >>> @function_of_floats(lambda x, y, upstream: 2 * x * upstream)
+    ... def square(x):
+    ...     return x * x
+    >>> square(np.float16([300.0])), square.gradient([3.0], [9.0], [1.0])
+    (array([inf], dtype=float16), array([6.]))
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def computed(x: Any, *args: Any, **kwargs: Any) -> NDArray[Any]:
+            wide, dtype = widened(_as_floats(x))
+            with np.errstate(all="ignore"):
+                return np.asarray(function(wide, *args, **kwargs)).astype(dtype, copy=False)
+
+        def differentiated(
+            inputs: ArrayLike, outputs: ArrayLike, upstream: ArrayLike, *args: Any, **kwargs: Any
+        ) -> NDArray[Any]:
+            dtype = widened(upstream)[0].dtype
+            x, y, slope = (np.asarray(each).astype(dtype, copy=False) for each in (inputs, outputs, upstream))
+            with np.errstate(all="ignore"):
+                return np.asarray(gradient(x, y, slope, *args, **kwargs)).astype(dtype, copy=False)
+
+        computed.gradient = differentiated  # type: ignore[attr-defined]
+        return computed  # type: ignore[return-value]
+
+    return decorate
+
+
+def _as_floats(x: Any) -> Any:
+    """Python's floats, alone or in lists, in the default dtype; whatever has a dtype as it is."""
+    if hasattr(x, "dtype"):
+        return x
+    array = np.asarray(x)
+    return array.astype(array_dtype(floatx()), copy=False) if array.dtype == np.float64 else array

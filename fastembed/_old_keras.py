@@ -11,12 +11,16 @@ import functools
 import inspect
 import types
 from collections.abc import Mapping
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from fastembed import constraints, initializers, regularizers
+from fastembed import activations, constraints, initializers, regularizers
+from fastembed._floats import function_of_floats
 from fastembed._registry import is_class_of_keras, serialize_keras_object
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # keras/initializations.py of Keras 1.2.2: no normal distribution was truncated, and an orthogonal matrix
 # was 1.1 times one. (For matrices; the fans of convolution kernels were others.)
@@ -57,6 +61,26 @@ def _without_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
         return np.asarray(function(shape))
 
     return initializer
+
+
+@function_of_floats(lambda x, y, upstream: upstream * 0.2 * ((x >= -2.5) & (x <= 2.5)))
+def hard_sigmoid(x: Any) -> NDArray[Any]:
+    """What the activation of this name was in Keras 1, 2 and tf.keras: ``0.2 * x + 0.5``, between 0 and 1.
+
+    >>> hard_sigmoid([-2.5, 1.0])
+    array([0. , 0.7], dtype=float32)
+    """
+    return np.clip(0.2 * x + 0.5, 0, 1)
+
+
+def activation_of_keras2(identifier: Any) -> Any:
+    """What Keras 1, 2 and tf.keras meant by an activation.
+
+    >>> activation_of_keras2("hard_sigmoid") is hard_sigmoid, activation_of_keras2("relu") is activations.relu
+    (True, True)
+    """
+    made = activations.get(identifier)
+    return hard_sigmoid if made is activations.hard_sigmoid else made
 
 
 def keras1_config(obj: Any) -> Any:
@@ -126,9 +150,9 @@ def tf_keras_config(obj: Any) -> Any:
     >>> tf_keras_config(initializers.GlorotNormal(seed=3))
     {'class_name': 'GlorotNormal', 'config': {'seed': 3}}
     """
-    written = serialize_keras_object(obj)
+    written = activations.serialize(obj)
     if not isinstance(written, dict):
-        return written
+        return "swish" if obj is activations.silu else written
     if written["class_name"] == "function":
         return written["config"]
     config = written["config"]

@@ -102,6 +102,8 @@ class Registry:
         Where Keras 3 keeps these classes; default ``"keras.<kind>s"``.
     elsewhere : mapping of type to str, optional
         Classes that Keras 3 keeps in another module than the rest.
+    of_functions : bool, default False
+        Whether the objects are functions, which are what ``names`` has, and not made.
     """
 
     def __init__(
@@ -111,10 +113,12 @@ class Registry:
         old_keys: Mapping[str, str | None] | None = None,
         module: str | None = None,
         elsewhere: Mapping[type, str] | None = None,
+        of_functions: bool = False,
     ) -> None:
         self.kind = kind
         self.names = names
         self.old_keys = old_keys or {}
+        self.of_functions = of_functions
         self.module = module or f"keras.{kind}s"
         _homes.update({cls: self.module for cls in names.values() if isinstance(cls, type)})
         _homes.update(elsewhere or {})
@@ -147,6 +151,8 @@ class Registry:
                 return made_by  # a function is itself the object
         if made_by is None and asked.from_keras:
             made_by = self.names.get(asked.name)
+            if self.of_functions and made_by is not None:
+                return made_by
             renamed = ((self.old_keys.get(key, key), value) for key, value in settings.items())
             settings = {key: value for key, value in renamed if key is not None}
         if made_by is None:
@@ -169,13 +175,13 @@ class Registry:
             }
         name, settings = config["class_name"], config.get("config") or {}
         if name == "function" and isinstance(settings, str):
-            return _Description(settings, settings, {}, from_keras=False, is_function=True)
+            return _Description(settings, settings, {}, from_keras=self.of_functions, is_function=True)
         registered_name = config.get("registered_name") or name
         if not (isinstance(name, str) and isinstance(registered_name, str) and isinstance(settings, Mapping)):
             raise self._not_understood(config)
         # Since tf.keras 2.11 a config says whose class it means: Keras's own are in one of its modules and
         # are registered under no other name; the module of one in the user's own script is written as None.
-        from_keras = registered_name == name and _is_of_keras(config.get("module", "keras"))
+        from_keras = registered_name == name and is_of_keras(config.get("module", "keras"))
         said_to_be_keras_s = from_keras and config.get("registered_name", name) is None
         return _Description(name, None if said_to_be_keras_s else registered_name, settings, from_keras)
 
@@ -216,7 +222,8 @@ def is_class_of_keras(cls: type) -> bool:
     return cls in _homes
 
 
-def _is_of_keras(module: Any) -> bool:
+def is_of_keras(module: Any) -> bool:
+    """Whether this is the name of a module of some Keras."""
     return isinstance(module, str) and module.partition(".")[0] in _KERAS_PACKAGES
 
 
@@ -333,12 +340,16 @@ def _deserialized(config: Any, custom_objects: Mapping[str, Any] | None) -> Any:
     for registry in _registries if isinstance(name, str) else ():
         if name in registry.names and _may_be_in(module, registry.module):
             return registry.deserialize(config, custom_objects)
+        # Keras says of every function that it is in "builtins".
+        is_function = name == "function" and isinstance(settings, str) and registry.of_functions
+        if is_function and settings in registry.names:
+            return registry.deserialize(config, custom_objects)
     return _of_the_user.deserialize(config, custom_objects)
 
 
 def _may_be_in(module: Any, home: str) -> bool:
     """Whether some Keras kept in ``module`` what Keras 3 keeps in ``home``."""
-    return _is_of_keras(module) and (module == "keras" or home.rpartition(".")[2] in module.split("."))
+    return is_of_keras(module) and (module == "keras" or home.rpartition(".")[2] in module.split("."))
 
 
 def _as_array(settings: Any) -> NDArray[Any]:

@@ -147,6 +147,49 @@ def array_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(ml_dtypes.bfloat16)
 
 
+def result_type(*dtypes: Any) -> str:
+    """The dtype of what is computed from these, by Keras 3's rules; 64 bits stay 64 bits.
+
+    Parameters
+    ----------
+    *dtypes : dtype_like
+        ``int`` and ``float`` stand for Python's numbers, which follow the others; None for `floatx`.
+
+    Notes
+    -----
+    Integers with floats are of the floats' dtype, not of float64 as in NumPy; ``uint64`` with signed
+    integers, which no integer dtype holds together, is of `floatx`.
+
+    Examples
+    --------
+    >>> result_type("int64", "float32"), result_type("float16", float), result_type("int8", "uint8")
+    ('float32', 'float16', 'int16')
+    """
+    weak = [each for each in dtypes if each is int or each is float]
+    names = {standardize_dtype(each) for each in dtypes if each is not int and each is not float}
+    floats = {name for name in names if is_float(name)}
+    if {"float16", "bfloat16"} == floats:
+        return "float32"
+    if floats:
+        return max(floats, key=lambda name: array_size(name))
+    if float in weak or not dtypes:
+        return floatx()
+    integers = names - {"bool"}
+    if not integers:
+        return "int32" if weak else "bool"
+    common = np.result_type(*map(np.dtype, integers))
+    return floatx() if common.kind == "f" else common.name
+
+
+def array_size(name: str) -> int:
+    """Bytes of a number.
+
+    >>> array_size("bfloat16")
+    2
+    """
+    return 2 if name == "bfloat16" else np.dtype(name).itemsize
+
+
 def widen_bfloat16(words: NDArray[np.uint16]) -> NDArray[np.float32]:
     """The numbers that bfloat16 words stand for, exactly.
 

@@ -10,6 +10,7 @@ keyword: what a position means, how things are named and ordered, and which dial
 from __future__ import annotations
 
 import functools
+import numbers
 import warnings
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -17,8 +18,14 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
 import numpy as np
 
-from fastembed import dtype_policies, initializers
-from fastembed._old_keras import initializer_of_keras1, keras1_config, keras2_config, tf_keras_config
+from fastembed import activations, dtype_policies, initializers
+from fastembed._old_keras import (
+    activation_of_keras2,
+    initializer_of_keras1,
+    keras1_config,
+    keras2_config,
+    tf_keras_config,
+)
 from fastembed._registry import serialize_keras_object
 from fastembed.dtypes import standardize_dtype
 from fastembed.names import automatic_name, checked_name, snake_case, snake_case_of_2
@@ -46,7 +53,22 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "b_constraint": "bias_constraint",
         "bias": "use_bias",
     },
+    "BatchNormalization": {"beta_init": "beta_initializer", "gamma_init": "gamma_initializer"},
+    "Dropout": {"p": "rate"},
+    "SpatialDropout1D": {"p": "rate"},
+    "Concatenate": {"concat_axis": "axis"},
+    "Dot": {"dot_axes": "axes"},
+    "PReLU": {"init": "alpha_initializer"},
 }
+
+# The same before Keras 3.
+RENAMED_BY_3: Mapping[str, Mapping[str, str]] = {
+    "LeakyReLU": {"alpha": "negative_slope"},
+}
+
+_SLOPES = frozenset({"ELU", "LeakyReLU", "ReLU", "ThresholdedReLU"})
+
+_RENORM = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
 
 # What an Embedding here can say that a Keras's config cannot: written only where it says something.
 _UNSAID = {"dropout": 0.0, "out_of_range": "raise", "float_ids": "exact"}
@@ -74,6 +96,13 @@ class Era:
 
     # Parameters of constructors in the order of their positions, where that is not the signature's.
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # What an optimizer takes after the arguments of its class, by position.
+    _settings: ClassVar[tuple[str, ...]] = (
+        "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
+        "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps", "name",
+    )  # fmt: skip
+    # What constructors of optimizers take for arguments that are not given, where it is not the signature's.
+    _optimizer_defaults: ClassVar[Mapping[str, Config]] = {}
     # Entries of our configs that this Keras's layers do not know, whatever they say.
     _unknown_entries: ClassVar[frozenset[str]] = frozenset({"input_length"})
     # Entries that this Keras writes only where they say something else.
@@ -89,27 +118,48 @@ class Era:
 
     def arguments(self, kind: str, args: tuple[Any, ...], kwargs: Config) -> tuple[tuple[Any, ...], Config]:
         """The arguments of a constructor as our signature has them."""
-        renamed = RENAMED.get(kind, {})
         order = self._positions.get(kind)
         if order is not None and args:
-            if len(args) > len(order):
-                raise TypeError(
-                    f"In the era {self.name!r} {kind} can accept only {len(order)} positional arguments "
-                    f"{order}, but you passed {len(args)}: {args!r:.200}"
-                )
-            given = dict(zip(order, args))
-            if twice := given.keys() & kwargs.keys():
-                raise TypeError(f"{kind}() got {', '.join(sorted(twice))} both by position and by keyword")
-            args, kwargs = (), {**given, **kwargs}
-        if renamed.keys() & kwargs.keys():
-            kwargs = dict(kwargs)
-            for old in renamed.keys() & kwargs.keys():
-                if renamed[old] in kwargs:
-                    raise TypeError(
-                        f"{kind}() got {renamed[old]!r} and also {old!r}, which is its name in Keras 1"
-                    )
-                kwargs[renamed[old]] = kwargs.pop(old)
-        return args, kwargs
+            args, kwargs = (), self._by_keyword(kind, order, args, kwargs)
+        return args, _renamed(kind, {**RENAMED.get(kind, {}), **RENAMED_BY_3.get(kind, {})}, kwargs)
+
+    def _by_keyword(self, kind: str, order: tuple[str, ...], args: tuple[Any, ...], kwargs: Config) -> Config:
+        if len(args) > len(order):
+            raise TypeError(
+                f"In the era {self.name!r} {kind} can accept only {len(order)} positional arguments "
+                f"{order}, but you passed {len(args)}: {args!r:.200}"
+            )
+        given = dict(zip(order, args))
+        if twice := given.keys() & kwargs.keys():
+            raise TypeError(f"{kind}() got {', '.join(sorted(twice))} both by position and by keyword")
+        return {**given, **kwargs}
+
+    def optimizer_arguments(
+        self, kind: str, own: tuple[str, ...], args: tuple[Any, ...], kwargs: Config
+    ) -> Config:
+        """The arguments of an optimizer's constructor, whose class has those named ``own``, by keyword."""
+        order = self._positions.get(kind, (*own, *(name for name in self._settings if name not in own)))
+        given = _renamed(kind, {"lr": "learning_rate"}, self._by_keyword(kind, order, args, kwargs))
+        return {**self._optimizer_defaults.get(kind, {}), **self._optimizer_settings(kind, given)}
+
+    def _optimizer_settings(self, kind: str, given: Config) -> Config:
+        if given.pop("decay", None) is not None:
+            warnings.warn(
+                "Argument `decay` is no longer supported and will be ignored, as in Keras 3. "
+                "`learning_rate=schedules.InverseTimeDecay(learning_rate, 1, decay)` says the same, and in "
+                "the earlier eras `decay` is obeyed.",
+                stacklevel=4,
+            )
+        return given
+
+    def optimizer_name(self, class_name: str, name: str | None) -> str:
+        """An optimizer's name: the one given, checked, or an automatic one."""
+        checked_name(name)
+        return automatic_name(snake_case(class_name)) if name is None else name
+
+    def as_float(self, value: Any) -> float | None:
+        """A number where an optimizer takes a float; None if this Keras does not take it for one."""
+        return value if isinstance(value, float) else None
 
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         """The error for keywords that no Keras has."""
@@ -148,9 +198,13 @@ class Era:
         """The initializer that ``identifier`` means."""
         return initializers.get(identifier)
 
+    def activation(self, identifier: Any) -> Any:
+        """The activation that ``identifier`` means."""
+        return activations.get(identifier)
+
     def written(self, value: Any) -> Any:
-        """An initializer, a regularizer or a constraint as this Keras writes it; plain values as they are."""
-        return value if isinstance(value, (list, tuple)) else serialize_keras_object(value)
+        """An initializer, an activation or the like as this Keras writes it; numbers and such as they are."""
+        return activations.serialize(value)
 
     def row_dropout(self, rate: float) -> float:
         """What an Embedding's ``dropout`` is taken for."""
@@ -205,11 +259,22 @@ class Era:
         """The entries that a class of layers adds to its config, out of Keras 3's entries."""
         said = {key: value for key, value in entries.items() if key not in self._unknown_entries}
         unsaid = {**_UNSAID, **self._unsaid.get(kind, {})}
-        return {
-            key: self.written(value)
+        written = {
+            key: serialize_keras_object(value) if isinstance(value, dict) else self.written(value)
             for key, value in said.items()
-            if key not in unsaid or value != unsaid[key]
         }
+        return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
+
+    def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
+        """The whole config of a SpatialDropout1D, whose constructor takes nothing but these in Keras 3."""
+        policy = layer.dtype_policy
+        dtype = layer.dtype if policy.name == layer.dtype else dtype_policies.serialize(policy)
+        said = {key: value for key, value in entries.items() if key != "noise_shape"}
+        return {**self.entries("SpatialDropout1D", said), "name": layer.name, "dtype": dtype}
+
+    def functions(self, functions: Config) -> Config:
+        """What a config has for functions that a layer was given, or for values in their place."""
+        return {name: serialize_keras_object(value) for name, value in functions.items() if value is not None}
 
 
 _answering: ContextVar[frozenset[int]] = ContextVar("fastembed.answering", default=frozenset())
@@ -245,9 +310,27 @@ class TensorFlowKeras(Era):
             "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer",
             "activity_regularizer", "embeddings_constraint", "mask_zero", "input_length", "sparse",
         ),
+        "SpatialDropout1D": ("rate",),
     }  # fmt: skip
+    _settings = (*Era._settings[:7], "jit_compile", "name")
+    _optimizer_defaults: ClassVar[Mapping[str, Config]] = {
+        "RMSprop": {"ema_overwrite_frequency": 100},
+        "Lion": {"learning_rate": 0.0001},
+    }
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
-    _unsaid: ClassVar = {}
+    _unsaid: ClassVar = {
+        "BatchNormalization": {"synchronized": False, **_RENORM},
+        "LayerNormalization": {"rms_scaling": False},
+    }
+
+    def _optimizer_settings(self, kind: str, given: Config) -> Config:
+        return {k: v for k, v in given.items() if k not in ("jit_compile", "is_legacy_optimizer")}
+
+    def optimizer_name(self, class_name: str, name: str | None) -> str:
+        return class_name if name is None else str(name)
+
+    def as_float(self, value: Any) -> float | None:
+        return float(value) if isinstance(value, numbers.Real) else None
 
     def unknown_arguments(self, kind: str, unknown: Config) -> Exception:
         return TypeError("Keyword argument not understood:", *unknown)
@@ -341,11 +424,36 @@ class TensorFlowKeras(Era):
                     f"{self.name} has nothing like {entry}={entries[entry]!r:.80}: a config of this layer "
                     'can only be written in the era "keras3"'
                 )
-        return super().entries(kind, entries)
+        if kind in _SLOPES:  # these Kerases keep such numbers in float32
+            entries = {
+                key: float(np.float32(value)) if isinstance(value, (int, float)) else value
+                for key, value in entries.items()
+            }
+        old_name = {new: old for old, new in RENAMED_BY_3.get(kind, {}).items()}
+        return {old_name.get(key, key): value for key, value in super().entries(kind, entries).items()}
+
+    def activation(self, identifier: Any) -> Any:
+        return activation_of_keras2(identifier)
+
+    def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
+        return {**self.base_config(layer), **self.entries("SpatialDropout1D", entries)}
 
     def written(self, value: Any) -> Any:
         written, theirs = super().written(value), tf_keras_config(value)
-        return {**written, "config": theirs["config"]} if isinstance(theirs, dict) else written
+        if isinstance(written, dict) and isinstance(theirs, dict):
+            return {**written, "config": theirs["config"]}
+        return written if isinstance(written, dict) else theirs
+
+    def functions(self, functions: Config) -> Config:
+        """Each with its kind and its module beside it."""
+        config: Config = {}
+        for name, value in functions.items():
+            if name == "mask" and value is None:
+                continue
+            config[name] = tf_keras_config(value) if callable(value) else serialize_keras_object(value)
+            config[f"{name}_type"] = "function" if callable(value) else "raw"
+            config["module" if name == "function" else f"{name}_module"] = getattr(value, "__module__", None)
+        return config
 
 
 class Keras2(TensorFlowKeras):
@@ -353,8 +461,35 @@ class Keras2(TensorFlowKeras):
 
     name = "keras2"
     shape_is_kept = True
+    _unsaid: ClassVar = {**TensorFlowKeras._unsaid, "GlobalPooling1D": {"keepdims": False}}
 
-    _positions: ClassVar = {"Embedding": ("input_dim", "output_dim"), "Dense": ("units",), "Layer": ()}
+    _positions: ClassVar = {
+        "Embedding": ("input_dim", "output_dim"),
+        "Dense": ("units",),
+        "Layer": (),
+        "SpatialDropout1D": ("rate",),
+        "SGD": ("learning_rate", "momentum", "decay", "nesterov"),
+        "RMSprop": ("learning_rate", "rho", "epsilon", "decay"),
+        "Adagrad": ("learning_rate", "epsilon", "decay"),
+        "Adadelta": ("learning_rate", "rho", "epsilon", "decay"),
+        "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "decay", "amsgrad"),
+        "Adamax": ("learning_rate", "beta_1", "beta_2", "epsilon", "decay"),
+        "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon", "schedule_decay"),
+    }
+    _optimizer_defaults: ClassVar[Mapping[str, Config]] = {
+        "Adagrad": {"learning_rate": 0.01, "initial_accumulator_value": 0.0},
+        "Adadelta": {"learning_rate": 1.0},
+        "Adamax": {"learning_rate": 0.002},
+        "Nadam": {"learning_rate": 0.002, "schedule_decay": 0.004},
+    }
+
+    def _optimizer_settings(self, kind: str, given: Config) -> Config:
+        """``clipnorm`` was that of all gradients together."""
+        given = super()._optimizer_settings(kind, given)
+        return _renamed(kind, {"clipnorm": "global_clipnorm"}, given)
+
+    def optimizer_name(self, class_name: str, name: str | None) -> str:
+        return Era.optimizer_name(self, class_name, name)  # in Keras 2 they had none
 
     def trainable(self, value: Any) -> bool:
         return bool(value)
@@ -397,9 +532,42 @@ class Keras1(Keras2):
             "output_dim", "init", "activation", "weights", "W_regularizer", "b_regularizer",
             "activity_regularizer", "W_constraint", "b_constraint", "bias", "input_dim",
         ),
+        "BatchNormalization": (
+            "epsilon", "mode", "axis", "momentum", "weights", "beta_init", "gamma_init", "gamma_regularizer",
+            "beta_regularizer",
+        ),
         "Layer": (),
+        "SpatialDropout1D": ("p",),
+        "PReLU": ("init", "weights", "shared_axes"),
+        **{kind: order for kind, order in Keras2._positions.items() if "learning_rate" in order},
     }  # fmt: skip
-    _WEIGHTS: ClassVar[Mapping[str, str]] = {"embeddings": "W", "kernel": "W", "bias": "b"}
+    _optimizer_defaults: ClassVar = {
+        kind: {**Keras2._optimizer_defaults.get(kind, {}), "epsilon": 1e-8}
+        for kind in ("RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")
+    }
+    _unsaid: ClassVar = {
+        **Keras2._unsaid,
+        "BatchNormalization": {
+            "center": True,
+            "scale": True,
+            "beta_initializer": "zero",
+            "gamma_initializer": "one",
+            "moving_mean_initializer": "zero",
+            "moving_variance_initializer": "one",
+            "beta_constraint": None,
+            "gamma_constraint": None,
+            **Keras2._unsaid["BatchNormalization"],
+        },
+        "GlobalPooling1D": {"data_format": "channels_last", "keepdims": False},
+        "Flatten": {"data_format": "channels_last"},
+        "Dropout": {"noise_shape": None, "seed": None},
+        "SpatialDropout1D": {"noise_shape": None, "seed": None},
+        "PReLU": {"alpha_regularizer": None, "alpha_constraint": None},
+    }
+    _WEIGHTS: ClassVar[Mapping[str, str]] = {
+        "embeddings": "W", "kernel": "W", "bias": "b", "gamma": "gamma", "beta": "beta",
+        "moving_mean": "running_mean", "moving_variance": "running_std",
+    }  # fmt: skip
 
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(class_name.lower(), first=1) if name is None else str(name)
@@ -436,12 +604,23 @@ class Keras1(Keras2):
         return config
 
     def entries(self, kind: str, entries: Config) -> Config:
-        dropout = {"dropout": entries["dropout"]} if "dropout" in entries else {}
+        more = {"dropout": entries["dropout"]} if "dropout" in entries else {}
+        if kind == "BatchNormalization":
+            more["mode"] = 0  # the one of its modes that later Kerases have
         old_name = {new: old for old, new in RENAMED.get(kind, {}).items()}
         return {
             **{old_name.get(key, key): value for key, value in super().entries(kind, entries).items()},
-            **dropout,
+            **more,
         }
+
+
+def _renamed(kind: str, renamed: Mapping[str, str], kwargs: Config) -> Config:
+    """``kwargs`` with today's names."""
+    old_ones = renamed.keys() & kwargs.keys()
+    for old in old_ones:
+        if renamed[old] in kwargs:
+            raise TypeError(f"{kind}() got {renamed[old]!r} and also {old!r}, its name in an earlier Keras")
+    return {renamed.get(key, key): value for key, value in kwargs.items()} if old_ones else kwargs
 
 
 def once(variables: Any) -> list[Any]:
@@ -486,6 +665,15 @@ _current: ContextVar[Era] = ContextVar("fastembed.era", default=_ERAS["keras3"])
 def current() -> Era:
     """The era that a layer takes when it is made now."""
     return _current.get()
+
+
+def of_optimizer_config(config: Mapping[str, Any]) -> Era:
+    """Of the Keras that wrote the config of an optimizer; of one that does not tell, the current era."""
+    if "lr" in config:
+        return _ERAS["keras2"]
+    if {"decay", "jit_compile", "is_legacy_optimizer"} & config.keys():
+        return _ERAS["tf.keras"]
+    return _ERAS["keras3"] if "loss_scale_factor" in config else current()
 
 
 def _by_name(name: str) -> Era:

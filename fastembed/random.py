@@ -20,14 +20,15 @@ from fastembed._registry import Configurable, Registry
 from fastembed.dtypes import is_float, standardize_dtype
 from fastembed.locks import Lock
 from fastembed.names import automatic_name, checked_name
+from fastembed.ops import as_array
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Draw = Callable[[int], NDArray[np.float64]]
+    Draw = Callable[[int], NDArray[Any]]
 
-__all__ = ["SeedGenerator", "normal", "truncated_normal", "uniform"]
+__all__ = ["SeedGenerator", "dropout", "normal", "truncated_normal", "uniform"]
 
 
 class SeedGenerator(Configurable):
@@ -241,6 +242,102 @@ def truncated_normal(
         return draw
 
     return _filled(shape, dtype, seed, drawing)
+
+
+# --- Dropout ---
+
+
+def dropout(
+    inputs: Any, rate: float, noise_shape: Sequence[int | None] | None = None, seed: Any = None
+) -> NDArray[Any]:
+    """``inputs`` with numbers set to zero at random, and those that stay divided by the share that does.
+
+    Parameters
+    ----------
+    inputs : array_like of floats
+    rate : float in [0, 1]
+        The share that is dropped.
+    noise_shape : sequence of int or None, optional
+        Shape of what is drawn, which is then broadcast; None is the inputs' own length.
+    seed : int, SeedGenerator or None
+
+    Returns
+    -------
+    ndarray
+        ``inputs`` itself where the rate is 0.
+
+    Raises
+    ------
+    ValueError
+        If the rate lies outside [0, 1], the noise does not fit the inputs, or these are not floats. A
+        generator is then where it was.
+
+    Examples
+    --------
+    >>> dropout(np.ones(6, np.float32), 0.5, seed=3)
+    array([2., 2., 0., 0., 2., 2.], dtype=float32)
+    """
+    inputs, rate = as_array(inputs), as_rate(rate)
+    if rate == 0:
+        return inputs
+    return thinned_out(inputs, kept_numbers(inputs, rate, noise_shape, seed), rate)
+
+
+def as_rate(rate: Any) -> Any:
+    """``rate`` if it is a number in [0, 1].
+
+    >>> as_rate(1.5)
+    Traceback (most recent call last):
+      ...
+    ValueError: `rate` must be a number from 0 to 1, got 1.5
+    """
+    number: Any = rate.item() if isinstance(rate, np.generic) else rate
+    is_number = isinstance(number, numbers.Real)
+    if not (is_number and 0 <= number <= 1):
+        error = ValueError if is_number else TypeError  # Keras's
+        raise error(f"`rate` must be a number from 0 to 1, got {rate!r:.80}")
+    return number
+
+
+def kept_numbers(inputs: NDArray[Any], rate: float, noise_shape: Any, seed: Any) -> NDArray[np.bool_]:
+    """Which of ``inputs`` a dropout leaves: what `thinned_out` takes, of shape ``noise_shape``.
+
+    >>> kept_numbers(np.ones((3, 2)), 0.5, (None, 1), 3)
+    array([[ True],
+           [ True],
+           [False]])
+    """
+    if inputs.dtype.kind != "f" and inputs.dtype.name != "bfloat16":
+        raise ValueError(f"dropout needs floats: numbers of {inputs.dtype} cannot be divided by what is kept")
+    shape = inputs.shape
+    if noise_shape is not None:
+        lengths = list(noise_shape)
+        fits = len(lengths) <= len(shape) and not (None in lengths and len(lengths) != len(shape))
+        if fits:
+            lengths = [own if said is None else said for said, own in zip(lengths, shape[-len(lengths) :])]
+            fits = all(said in (1, own) for said, own in zip(lengths, shape[-len(lengths) :]))
+        if not fits:
+            raise ValueError(
+                f"`noise_shape` {tuple(noise_shape)} cannot be broadcast to inputs of shape {shape}: each "
+                "length must be None, 1, or that of the inputs"
+            )
+        shape = tuple(lengths)
+    if rate == 1:
+        return np.zeros(shape, bool)  # nothing is drawn, as in Keras
+    return _filled(shape, bool, seed, lambda rng: lambda n: rng.random(n) < 1.0 - rate)
+
+
+def thinned_out(values: NDArray[Any], kept: NDArray[np.bool_], rate: float) -> NDArray[Any]:
+    """The ``values`` that are kept, divided by the share that is, and zeros.
+
+    >>> thinned_out(np.float32([1, 2]), np.array([False, True]), 0.5)
+    array([0., 4.], dtype=float32)
+    """
+    if rate == 1:
+        return np.zeros_like(values)
+    with np.errstate(all="ignore"):  # what is dropped may be anything
+        scaled = (values / (1.0 - rate)).astype(values.dtype, copy=False)
+    return np.where(kept, scaled, np.zeros((), values.dtype))
 
 
 # --- Making arrays ---

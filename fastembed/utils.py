@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastembed import optimizers as _  # noqa: F401 (whose configs deserialize_keras_object reads)
 from fastembed._custom_objects import (
     CustomObjectScope,
     custom_object_scope,

@@ -164,8 +164,7 @@ class Variable(NDArrayOperatorsMixin):
     @property
     def value(self) -> NDArray[Any]:
         """The value, read-only: a view of this variable's memory (of bfloat16 numbers a float32 copy)."""
-        if self._creditor is not None:
-            self._creditor.settle(self)
+        self.settle()
         if self._dtype == "bfloat16":
             view = widen_bfloat16(self._memory)
             view.flags.writeable = False
@@ -263,6 +262,11 @@ class Variable(NDArrayOperatorsMixin):
         for follower in list(self._followers):
             follower.refresh()
 
+    def settle(self) -> None:
+        """Make the moves that an optimizer owes to rows: lookups then find them made, until the next step."""
+        if self._creditor is not None:
+            self._creditor.settle(self)
+
     def follow_with(self, follower: Follower) -> None:
         """Have ``follower.refresh()`` called after each change, as long as somebody holds the follower."""
         self._followers.add(follower)
@@ -354,8 +358,7 @@ class Variable(NDArrayOperatorsMixin):
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._creditor is not None:
-            self._creditor.settle(self)
+        self.settle()
         return {**self.__dict__, "_tables": {}, "_followers": None, "_creditor": None, "_shown": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

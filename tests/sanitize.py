@@ -74,7 +74,8 @@ def lie(call: str) -> list[str]:
 
 # What runs compiled code of ours in every way it has, and makes no hundreds of processes.
 KERNELS = [
-    f"../tests/test_{name}.py" for name in ("gather", "accumulate", "memory", "guard_pages", "variable")
+    f"../tests/test_{name}.py"
+    for name in ("gather", "accumulate", "memory", "guard_pages", "variable", "steps", "ledger", "pooling")
 ]
 FOUR_THREADS = "../tests/safety/four_threads.py"
 
@@ -93,6 +94,7 @@ QUICK = [
         [
             *FAULTS_IN_MEMORY,
             Run("calls at guard pages", suite("../tests/test_guard_pages.py", "-k", "shared")),
+            Run("steps of optimizers", suite("../tests/test_steps.py", "../tests/test_ledger.py")),
         ],
     )
 ]

@@ -68,6 +68,7 @@ def test_every_public_name_is_on_a_page():
 
 CLASSES = {name: cls for name, cls in vars(layers).items() if isinstance(cls, type)}
 LAYERS = [name for name in layers.__all__ if issubclass(CLASSES.get(name, object), layers.Layer)]
+LAYERS = [name for name in LAYERS if CLASSES[name].__name__ == name]  # others are second names
 
 
 @pytest.mark.parametrize("layer", LAYERS)

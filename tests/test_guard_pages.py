@@ -38,13 +38,13 @@ def last_words(done):
 
 
 @pytest.mark.parametrize("isa", SETS[: SETS.index(_rows.isa) + 1])
-@pytest.mark.parametrize("what", ["gather", "codes", "ids", "outside", "large", "accumulate"])
+@pytest.mark.parametrize("what", ["gather", "codes", "ids", "outside", "large", "accumulate", "pooling"])
 def test_nothing_outside_is_touched(what, isa):
     done = run(what, isa=isa)
     assert done.stdout.endswith(f"{what}: done by {isa}\n"), last_words(done)
 
 
-@pytest.mark.parametrize("what", ["gather", "codes", "outside", "large", "accumulate"])
+@pytest.mark.parametrize("what", ["gather", "codes", "outside", "large", "accumulate", "pooling"])
 def test_nor_when_the_work_is_shared(what):
     done = run(what, threads=2)
     assert done.returncode == 0, last_words(done)

@@ -110,7 +110,7 @@ def _adagrad(c, numbers, w, slots, g):
 def _rowwise_adagrad(c, numbers, w, slots, g):
     (lr,), (a,) = numbers, slots
     a += np.mean(g * g, axis=tuple(range(1, g.ndim)))
-    w -= lr * g / np.sqrt(a + c["epsilon"]).reshape(-1, *[1] * (g.ndim - 1))
+    w -= lr * g / np.sqrt(a + c["epsilon"]).reshape(a.shape + (1,) * (g.ndim - a.ndim))
 
 
 def _adadelta(c, numbers, w, slots, g):

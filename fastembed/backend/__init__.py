@@ -76,11 +76,7 @@ from fastembed.backend.arrays import (
     transpose,
     zeros_like,
 )
-from fastembed.backend.promotion import (
-    is_float_dtype,
-    is_int_dtype,
-    result_type,
-)
+from fastembed.backend.promotion import is_float_dtype, is_int_dtype
 from fastembed.backend.session import (
     backend,
     clear_session,
@@ -109,7 +105,7 @@ from fastembed.backend.variables import (
     variable,
     zeros,
 )
-from fastembed.dtypes import epsilon, floatx, set_epsilon, set_floatx, standardize_dtype
+from fastembed.dtypes import epsilon, floatx, result_type, set_epsilon, set_floatx, standardize_dtype
 
 __all__ = [
     "abs", "all", "any", "argmax", "argmin", "backend", "batch_dot", "batch_flatten", "batch_get_value",

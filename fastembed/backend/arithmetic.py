@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Union
 
 import numpy as np
 
+from fastembed import _old_keras, activations
 from fastembed.backend.arrays import cast_to_floatx
 from fastembed.backend.promotion import computed, computed_floats, tensor, together
 from fastembed.dtypes import as_dtype
@@ -196,7 +197,7 @@ def sigmoid(x: ArrayLike) -> NDArray[Any]:
     >>> sigmoid([0.0])
     array([0.5], dtype=float32)
     """
-    return computed_floats(lambda x: 1 / (1 + np.exp(-x)), x)
+    return computed_floats(activations.sigmoid, x)
 
 
 def hard_sigmoid(x: ArrayLike) -> NDArray[Any]:
@@ -205,7 +206,7 @@ def hard_sigmoid(x: ArrayLike) -> NDArray[Any]:
     >>> hard_sigmoid([-3.0, 1.0])
     array([0. , 0.7], dtype=float32)
     """
-    return computed_floats(lambda x: np.clip(x * x.dtype.type(0.2) + x.dtype.type(0.5), 0, 1), x)
+    return computed_floats(_old_keras.hard_sigmoid, x)
 
 
 def tanh(x: ArrayLike) -> NDArray[Any]:
@@ -214,7 +215,7 @@ def tanh(x: ArrayLike) -> NDArray[Any]:
     >>> tanh([0.0])
     array([0.], dtype=float32)
     """
-    return computed_floats(np.tanh, x)
+    return computed_floats(activations.tanh, x)
 
 
 def softplus(x: ArrayLike) -> NDArray[Any]:
@@ -223,7 +224,7 @@ def softplus(x: ArrayLike) -> NDArray[Any]:
     >>> softplus([0.0, 1000.0])
     array([6.931472e-01, 1.000000e+03], dtype=float32)
     """
-    return computed_floats(lambda x: np.logaddexp(x, x.dtype.type(0)), x)
+    return computed_floats(activations.softplus, x)
 
 
 def softsign(x: ArrayLike) -> NDArray[Any]:
@@ -232,7 +233,7 @@ def softsign(x: ArrayLike) -> NDArray[Any]:
     >>> softsign([1.0])
     array([0.5], dtype=float32)
     """
-    return computed_floats(lambda x: x / (1 + np.abs(x)), x)
+    return computed_floats(activations.softsign, x)
 
 
 def elu(x: ArrayLike, alpha: float = 1.0) -> NDArray[Any]:
@@ -241,7 +242,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> NDArray[Any]:
     >>> elu([1.0, -1000.0], alpha=2.0)
     array([ 1., -2.], dtype=float32)
     """
-    return computed_floats(lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))), x)
+    return computed_floats(lambda x: activations.elu(x, alpha), x)
 
 
 def relu(
@@ -292,11 +293,7 @@ def softmax(x: ArrayLike, axis: int = -1) -> NDArray[Any]:
     if array.ndim < 2:
         raise ValueError(f"softmax takes an array of two axes or more, got shape {array.shape}")
 
-    def normalised(x: NDArray[Any]) -> NDArray[Any]:
-        powers = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
-        return powers / np.sum(powers, axis=axis, keepdims=True)
-
-    return computed_floats(normalised, array)
+    return computed_floats(lambda x: activations.softmax(x, axis), array)
 
 
 # --- Along axes -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from fastembed import _floats
-from fastembed.dtypes import array_dtype, as_dtype, floatx, is_float, standardize_dtype
+from fastembed.dtypes import array_dtype, as_dtype, is_float, result_type, standardize_dtype
 from fastembed.ops import as_array
 
 if TYPE_CHECKING:
@@ -30,49 +30,6 @@ def is_int_dtype(dtype: DTypeLike) -> bool:
     (True, False)
     """
     return not is_float_dtype(dtype) and standardize_dtype(dtype) != "bool"
-
-
-def result_type(*dtypes: Any) -> str:
-    """The dtype of what is computed from these, by Keras 3's rules; 64 bits stay 64 bits.
-
-    Parameters
-    ----------
-    *dtypes : dtype_like
-        ``int`` and ``float`` stand for Python's numbers, which follow the others; None for `floatx`.
-
-    Notes
-    -----
-    Integers with floats are of the floats' dtype, not of float64 as in NumPy; ``uint64`` with signed
-    integers, which no integer dtype holds together, is of `floatx`.
-
-    Examples
-    --------
-    >>> result_type("int64", "float32"), result_type("float16", float), result_type("int8", "uint8")
-    ('float32', 'float16', 'int16')
-    """
-    weak = [each for each in dtypes if each is int or each is float]
-    names = {standardize_dtype(each) for each in dtypes if each is not int and each is not float}
-    floats = {name for name in names if is_float(name)}
-    if {"float16", "bfloat16"} == floats:
-        return "float32"
-    if floats:
-        return max(floats, key=lambda name: array_size(name))
-    if float in weak or not dtypes:
-        return floatx()
-    integers = names - {"bool"}
-    if not integers:
-        return "int32" if weak else "bool"
-    common = np.result_type(*map(np.dtype, integers))
-    return floatx() if common.kind == "f" else common.name
-
-
-def array_size(name: str) -> int:
-    """Bytes of a number.
-
-    >>> array_size("bfloat16")
-    2
-    """
-    return 2 if name == "bfloat16" else np.dtype(name).itemsize
 
 
 def together(*values: Any) -> list[NDArray[Any]]:

@@ -5,19 +5,96 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastembed._registry import Registry, reading, serialize_keras_object
+from fastembed._registry import Registry, reading, serialize_keras_object, subclasses_in
+from fastembed.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
 from fastembed.layers.input_spec import InputSpec
+from fastembed.layers.lambda_layer import Lambda
 from fastembed.layers.layer import Layer
+from fastembed.layers.masking import Masking
+from fastembed.layers.merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Merge,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    merge,
+    minimum,
+    multiply,
+    subtract,
+)
+from fastembed.layers.normalization import BatchNormalization, LayerNormalization
+from fastembed.layers.pooling import (
+    GlobalAveragePooling1D,
+    GlobalAvgPool1D,
+    GlobalMaxPool1D,
+    GlobalMaxPooling1D,
+)
+from fastembed.layers.regularization import Dropout, SpatialDropout1D
+from fastembed.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from fastembed.layers.reversible_embedding import ReversibleEmbedding
 
-__all__ = ["Dense", "Embedding", "InputSpec", "Layer", "ReversibleEmbedding", "deserialize", "serialize"]
+__all__ = [
+    "ELU",
+    "Activation",
+    "Add",
+    "Average",
+    "BatchNormalization",
+    "Concatenate",
+    "Dense",
+    "Dot",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAveragePooling1D",
+    "GlobalAvgPool1D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPooling1D",
+    "InputSpec",
+    "Lambda",
+    "Layer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "Masking",
+    "Maximum",
+    "Merge",
+    "Minimum",
+    "Multiply",
+    "PReLU",
+    "Permute",
+    "ReLU",
+    "RepeatVector",
+    "Reshape",
+    "ReversibleEmbedding",
+    "Softmax",
+    "SpatialDropout1D",
+    "Subtract",
+    "ThresholdedReLU",
+    "add",
+    "average",
+    "concatenate",
+    "deserialize",
+    "dot",
+    "maximum",
+    "merge",
+    "minimum",
+    "multiply",
+    "serialize",
+    "subtract",
+]
 
-_registry = Registry(
-    "layer",
-    {"Dense": Dense, "Embedding": Embedding, "Layer": Layer, "ReversibleEmbedding": ReversibleEmbedding},
-)
+# "Merge" stands in configs of Keras 1.
+_registry = Registry("layer", {"Layer": Layer, "Merge": Merge, **subclasses_in(globals(), Layer)})
 
 
 def serialize(layer: Layer) -> dict[str, Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Literal
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed import constraints, eras, regularizers
+from fastembed import activations, constraints, eras, regularizers
 from fastembed.dtypes import array_dtype
 from fastembed.layers.input_spec import InputSpec
-from fastembed.layers.layer import Layer, Shape, positive_integer
+from fastembed.layers.layer import Layer, Shape, learning_phase, positive_integer
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 
 class Dense(Layer):
@@ -22,7 +23,9 @@ class Dense(Layer):
     ----------
     units : int
         Length of the output's last axis.
-    activation : callable, "linear" or None, default None
+    activation : str, callable or config, default None
+        As `fastembed.activations.get` takes it; None is ``"linear"``. Training needs its gradient, which your
+        own functions can have too: see `fastembed.activations.with_gradient`.
     use_bias : bool, default True
     kernel_initializer, bias_initializer : optional
         Default: Glorot's uniform, zeros.
@@ -48,7 +51,7 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: Callable[[NDArray[Any]], NDArray[Any]] | Literal["linear"] | None = None,
+        activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -63,12 +66,8 @@ class Dense(Layer):
             if kwargs.get(entry) is None:
                 kwargs.pop(entry, None)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        if activation == "linear":
-            activation = None
-        if not (activation is None or callable(activation)):
-            raise ValueError(f"activation must be callable, 'linear' or None, got {activation!r}")
         self.units = positive_integer("units", units)
-        self.activation = activation
+        self.activation = self._era.activation(activation)
         self.use_bias = use_bias
         self.kernel_initializer = self._era.initializer(kernel_initializer)
         self.bias_initializer = self._era.initializer(bias_initializer)
@@ -100,40 +99,50 @@ class Dense(Layer):
             )
         self.built = True
 
-    def call(self, inputs: NDArray[Any]) -> NDArray[Any]:
+    def call(self, inputs: NDArray[Any], training: bool | None = None) -> NDArray[Any]:
         """Outputs of shape ``(*inputs.shape[:-1], units)``."""
         inputs = np.asarray(inputs)
         dtype = array_dtype(self.compute_dtype)
-        if inputs.dtype.kind != "f":
-            inputs = inputs.astype(dtype)
-        # NumPy's products of bfloat16 numbers are float32.
-        outputs = np.matmul(inputs, self.kernel.value.astype(dtype, copy=False)).astype(dtype, copy=False)
+        wide = np.promote_types(dtype, np.float32)  # BLAS has no narrower floats
+        # NumPy makes one product of a matrix, and one for each matrix in an array of more axes.
+        sums = (_as_rows(inputs, wide) @ self._kernel_in(wide)).astype(dtype, copy=False)
         if self.bias is not None:
-            outputs = outputs + self.bias.value.astype(dtype, copy=False)
-        return outputs if self.activation is None else self.activation(outputs)
+            sums += self.bias.value.astype(dtype, copy=False)
+        sums = sums.reshape(*inputs.shape[:-1], self.units)
+        if self.activation is activations.linear:
+            return sums
+        if learning_phase():
+            self._recorded.__dict__["sums"] = sums  # for `remember`, which follows in the same thread
+        return self.activation(sums)
 
-    def remember(self, inputs: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any]:
-        """The inputs."""
-        return np.asarray(inputs)
+    def _kernel_in(self, dtype: DTypeLike) -> NDArray[Any]:
+        """The kernel as products are made with it: its numbers in the compute dtype."""
+        return self.kernel.value.astype(array_dtype(self.compute_dtype), copy=False).astype(dtype, copy=False)
 
-    def backpropagate(self, remembered: NDArray[Any], upstream: NDArray[Any]) -> NDArray[Any]:
+    def remember(self, inputs: NDArray[Any], outputs: NDArray[Any]) -> Any:
+        """The inputs, and what goes into the activation and comes out of it."""
+        if self.activation is activations.linear:
+            return np.asarray(inputs), None, None
+        sums = self._recorded.__dict__.pop("sums")
+        return np.asarray(inputs), sums, np.array(outputs)  # a copy: the caller may change theirs
+
+    def backpropagate(self, remembered: Any, upstream: NDArray[Any]) -> NDArray[Any]:
         """Add the gradients of kernel and bias, unless frozen; return that of the input."""
-        if self.activation is not None:
-            raise RuntimeError(
-                f"layer {self.name!r} cannot be differentiated: nothing is known of the gradient of "
-                f"{self.activation!r}"
-            )
+        inputs, sums, outputs = remembered
+        if sums is not None:
+            upstream = np.asarray(activations.gradient_of(self.activation)(sums, outputs, upstream))
         dtype = np.float64 if self.variable_dtype == "float64" else np.float32
-        rows = remembered.reshape(-1, remembered.shape[-1]).astype(dtype, copy=False)
-        columns = upstream.reshape(-1, self.units).astype(dtype, copy=False)
-        gradients = [(self.kernel, rows.T @ columns)]
-        if self.bias is not None:
-            gradients.append((self.bias, columns.sum(axis=0)))
-        input_gradient = columns @ self.kernel.value.T.astype(dtype, copy=False)
+        slopes = _as_rows(upstream, dtype)
+        gradients = []
+        if self.kernel.trainable:
+            gradients.append((self.kernel, _as_rows(inputs, dtype).T @ slopes))
+        if self.bias is not None and self.bias.trainable:
+            gradients.append((self.bias, slopes.sum(axis=0)))
+        of_inputs = slopes @ self._kernel_in(dtype).T
         for variable, gradient in gradients:
-            if variable.trainable:
-                variable.add_gradient(gradient)
-        return input_gradient.reshape(remembered.shape)
+            variable.add_gradient(gradient)
+        dtype_back = np.promote_types(upstream.dtype, np.float32)
+        return of_inputs.reshape(inputs.shape).astype(dtype_back, copy=False)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """``(*input_shape[:-1], units)``."""
@@ -143,7 +152,7 @@ class Dense(Layer):
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         entries = {
             "units": self.units,
-            "activation": "linear" if self.activation is None else _name_of(self.activation),
+            "activation": self.activation,
             "use_bias": self.use_bias,
             "kernel_initializer": self.kernel_initializer,
             "bias_initializer": self.bias_initializer,
@@ -157,10 +166,6 @@ class Dense(Layer):
         return {**super().get_config(), **self._era.entries("Dense", entries)}
 
 
-def _name_of(activation: Callable[..., Any]) -> str:
-    name = getattr(activation, "__name__", "<lambda>")
-    if name == "<lambda>":
-        raise ValueError(
-            f"{activation!r} has no name that a config could hold: give the layer a named function"
-        )
-    return str(name)
+def _as_rows(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """All axes but the last as one."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1]).astype(dtype, copy=False)

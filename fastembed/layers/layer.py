@@ -291,7 +291,8 @@ class Layer(State):
             for each in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
                 self._losses.append(self._era.activity_loss(self.activity_regularizer(each), each))
         if recorded:
-            told = {name: kwargs[name] for name in self._remember_parameters & kwargs.keys()}
+            named = {**dict(zip(list(self._call_signature.parameters)[2:], args[1:])), **kwargs}
+            told = {name: named[name] for name in self._remember_parameters & named.keys()}
             remembered = self.remember(args[0] if args else None, outputs, **told)
             call = (remembered, getattr(outputs, "shape", None))
             if self.activity_regularizer is not None:
@@ -311,7 +312,9 @@ class Layer(State):
         is_array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
         if is_array and not isinstance(inputs, (np.ndarray, Variable)):
             inputs = as_array(inputs)
-        floats = isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f"
+        if not isinstance(inputs, np.ndarray):
+            return inputs
+        floats = inputs.dtype.kind == "f" or (inputs.dtype.kind == "V" and inputs.dtype.name == "bfloat16")
         if floats and self.autocast and self.dtype_policy.is_floating:
             return inputs.astype(array_dtype(self.compute_dtype), copy=False)
         return inputs

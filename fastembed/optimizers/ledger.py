@@ -75,6 +75,7 @@ class Ledger:
         self._bases: list[NDArray[Any]] = []  # what is moved: that of the variable, those of its slots
         self._additions: dict[int, int] = {}  # how often was added to the tables of finished copies
         self._owed: Owed | None = None
+        self._is_nonneg = False  # whether no row is below 0, as far as steps have seen to it
         self._mode, self._reason = "dense", ""
         self._planned_for: Any = self  # the constraint that `_plan` knew; none of these is a ledger
         self._plan(variable.constraint)
@@ -155,6 +156,7 @@ class Ledger:
             self.path, self.why = "dense", "its gradient is dense"
             values = np.require(gradient, base.dtype, ["C", "A"])
             steps.step_all(np.atleast_1d(values), numbers, decay, nonneg)
+        self._is_nonneg = nonneg
         if constraint is not None and not nonneg:
             kept = constraint(steps.finish().reshape(base.shape))
             steps.overwrite(np.require(np.atleast_1d(kept), base.dtype, ["C", "A"]))
@@ -172,11 +174,17 @@ class Ledger:
         if not dense and not decay < 1:
             dense, self.path = True, "dense"
             self.why = f"the weight decay of {decay} at this step leaves nothing of a row"
+        # Of rows that steps have not seen, NonNeg has to look at all of them once.
+        all_to_zero = nonneg and not dense and not self._is_nonneg and bool((steps.finish() < 0).any())
+        if all_to_zero and self._mode != "lazy":
+            dense, self.path, self.why = True, "dense", "NonNeg met values below 0 that no step had made"
         if dense or self.rule.name == "rowwise_adagrad":
             gradient = gradient.summed()
         values = np.require(gradient.values, base.dtype, ["C", "A"])
         if not dense:
             steps.step_rows(gradient.indices, values, numbers, decay, nonneg)
+            if all_to_zero:
+                steps.overwrite(np.maximum(steps.finish(), 0))
         elif self.rule.name in ("lamb", "rowwise_adagrad"):
             steps.step_all(np.require(gradient.to_dense(), base.dtype, ["C", "A"]), numbers, decay, nonneg)
         else:
@@ -200,6 +208,7 @@ class Ledger:
         ]
         rows, *slots = map(np.atleast_1d, self._bases)
         decays = decays or (steps is not None and steps.decays)
+        self._is_nonneg = False
         self._steps = Steps(self.rule.name, rows, slots, self.rule.constants, mode=self._mode, decays=decays)
         return self._steps
 

@@ -13,6 +13,7 @@ The names by which configs know the user's own classes are here too, as in keras
 
 from __future__ import annotations
 
+from fastembed import optimizers as _  # noqa: F401 (whose configs deserialize_keras_object reads)
 from fastembed._custom_objects import (
     CustomObjectScope,
     custom_object_scope,

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 import fastembed
-from fastembed import _additions, _rows, _team
+from fastembed import _additions, _pooling, _rows, _team
 from fastembed.dtypes import widen_bfloat16
 from fastembed.quantizers import unpack_int4
 from fastembed.tables import Int4Table, Int8Table
@@ -220,6 +220,24 @@ def accumulate() -> None:
                     assert (sums == counts[found]).all()
 
 
+def pooling() -> None:
+    """Sums, maxima and their gradients over steps: inputs, mask and upstream at both ends."""
+    inputs_fence, mask_fence, upstream_fence = Fence(9 * 8 * 2 * 520), Fence(PAGE), Fence(8 * 2 * 520)
+    for dtype in ("f4", "f8"):
+        for features in (*range(1, 70), 511, 512, 513):
+            print(f"pooling: {dtype}, {features} features", flush=True)
+            for steps in (1, 2, 4, 5, 9):
+                for at_end in (False, True):
+                    inputs = inputs_fence.place(np.ones((2, steps, features), dtype), at_end)
+                    mask = mask_fence.place(np.ones((2, steps), bool), at_end)
+                    upstream = upstream_fence.place(np.ones((2, features), dtype), at_end)
+                    assert (_pooling.sum_steps(inputs, mask) == steps).all()
+                    assert (_pooling.max_steps(inputs) == 1).all()
+                    share = np.dtype(dtype).type(1 / steps)
+                    assert (_pooling.spread_mean(upstream, steps, mask) == share).all()
+                    assert (_pooling.spread_max(inputs, upstream) == share).all()
+
+
 def control() -> None:
     """One row past the table, by a table that says it has one more than there is."""
     table = Fence(PAGE).place(np.zeros((4, 3), "f4"), True)
@@ -227,7 +245,7 @@ def control() -> None:
     _rows.gather(np.lib.stride_tricks.as_strided(table, (5, 3), table.strides), np.array([4]))
 
 
-CASES = {case.__name__: case for case in (gather, codes, ids, outside, large, accumulate, control)}
+CASES = {case.__name__: case for case in (gather, codes, ids, outside, large, accumulate, pooling, control)}
 
 
 def main(what: str, threads: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import fastembed
-from fastembed import Variable, _team, memory, ops
+from fastembed import Variable, _pooling, _team, memory, ops
 
 ROWS, DIM = 50, 33
 shim = ctypes.PyDLL(None)  # keeps the GIL, and so allocates as little as can be
@@ -41,6 +41,7 @@ def calls():
         lambda: ops.embedding_gradient(IDS - 1, VALUES, ROWS, out_of_range="zeros"),
         VALUES,
     )
+    yield "pooling", lambda: _pooling.mean_steps(VALUES[None]), VALUES
     yield "scatter_add", lambda: ops.scatter_add(table, IDS, VALUES), table
 
 
@@ -62,7 +63,7 @@ def is_for_memory(error: BaseException) -> bool:
 
 def meet_every_failure(name: str, call: Callable[[], Any], kept: Any, times: int) -> int:
     """How many allocations of a call failed in turn, each followed by ``times`` - 1 more."""
-    expected = np.array(call()) if name.startswith("gather") else None
+    expected = np.array(call()) if name.startswith(("gather", "pooling")) else None
     for n in itertools.count(1):
         before = np.array(kept)
         memory.empty_cache()

@@ -1,0 +1,2 @@
+#include "isa_baseline.h"
+#include "pooling_kernels.h"
