@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import footprint, report
-from benchmarks.cases import CASES, CURVES, LONG, MEMORY_BOUND, SMALL, STEP_CURVES, Case
+from benchmarks.cases import CASES, CURVES, GROWTH, LONG, MEMORY_BOUND, SMALL, STEP_CURVES, Case
 from benchmarks.sides import LIMIT, OURS, SIDES, SMALL_GOALS, Entry
 from benchmarks.worker import HOW, serve
 
@@ -243,6 +243,7 @@ def measure(
         workers.close()
         if extras:
             _follow_step_curves(workers, run, installed, available, effort)
+            _measure_growth(workers, run, available, effort)
         if extras and (more := sorted(os.sched_getaffinity(0))[:MOST_THREADS]) != cpus:
             workers.close()
             workers = Workers(more)
@@ -334,6 +335,20 @@ def _follow_step_curves(
                     found.setdefault(entry.name, {})[case.name] = measured
                     print(report.line_of(measured, case, entry.name), flush=True)
                     workers.close()
+
+
+def _measure_growth(workers: Workers, run: dict[str, Any], available: int, effort: Effort) -> None:
+    """Steps of ours and of the limit in a small and a large table, in turns."""
+    for name, points in STEP_CURVES.items():
+        found = run["growth"].setdefault(name, {})
+        cases = list(_that_fit([points[rows] for rows in GROWTH], available, run))
+        for side in (OURS, LIMIT) if len(cases) == len(GROWTH) else ():
+            try:
+                seats = [workers.seat(SIDES[side], case) for case in cases]
+                found[side] = {"alone": _take_turns(seats, "alone", effort)}
+            except SideFailed as error:
+                found[side] = {"failed": str(error)}
+            workers.close()
 
 
 def _one_after_the_other(workers: Workers, entry: Entry, case: Case, effort: Effort) -> dict[str, Any]:

@@ -160,7 +160,8 @@ STEP_CURVES = {
     }
     for ids in (1_000, 100_000)
 }
-STEP_GROWTH = 1.3  # at most, from 1,000,000 rows to 10,000,000
+GROWTH = 1_000_000, 10_000_000  # rows ...
+MOST_GROWTH = 1.3  # ... from which to which the time of a step may grow so many times
 
 _BLOCK = 1 << 16  # rows drawn; the rows after them are these plus 1, plus 2 and so on
 

@@ -75,13 +75,12 @@ def limit_of_steps(data: Data) -> Side:
     is_dense = case.kind == "dense step"
     if is_dense:
         gradient, row_bytes = data.dense_gradient, 4096  # all lines, one after the other
-    addresses = [table.ctypes.data for table in tables]
 
     def mover(ascending: bool, distance: int, team: int) -> Callable[[Any], None]:
         def move(orders: list[NDArray[np.int64]]) -> None:
             rows = orders[ascending]
             library.move_rows(
-                *addresses,
+                *(table.ctypes.data for table in tables),
                 row_bytes,
                 rows.ctypes.data,
                 len(rows),
@@ -112,7 +111,7 @@ def limit_of_steps(data: Data) -> Side:
     return Side(best, ids=native, array=None)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _tables(nbytes: int) -> list[NDArray[np.uint8]]:
     """Three of them, whose pages are there."""
     tables = [huge_pages(nbytes) for _ in range(3)]
