@@ -4,8 +4,6 @@ steps.h says what is computed, stepping.h who computes it; here it is decided wh
 past is kept. Nothing here locks: a variable takes one step at a time (fastembed/optimizers/ledger.py).
 """
 
-import os
-
 import numpy as np
 
 cimport cython
@@ -34,6 +32,8 @@ from fastembed._rows cimport (
     rows_ahead,
 )
 from fastembed._team cimport Team, run, team_for
+
+from fastembed._rows import isa
 
 cdef extern from "steps.h" nogil:
     enum: FE_MOST_SLOTS, FE_MOST_TERMS, FE_MOST_CONSTANTS, FE_MOST_NUMBERS
@@ -109,16 +109,8 @@ cdef enum:
 # A slot that has faded to less than 2^-60 moves nothing any more: 395 steps with 0.9.
 cdef double _FADED = 2.0**-60
 
-cdef int _isa = fe_best_isa(NULL)
-
-
-def _choose_isa():
-    global _isa
-    limit = os.environ.get("FASTEMBED_ISA", "").encode()
-    _isa = fe_best_isa(<const char*>limit if limit else NULL)
-
-
-_choose_isa()
+cdef bytes _limit = isa.encode()  # of _rows, which has looked at the environment
+cdef int _isa = fe_best_isa(<const char*>_limit)
 
 
 # --- Rules ----------------------------------------------------------------------------------------
