@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import footprint, report
-from benchmarks.cases import CASES, CURVES, MEMORY_BOUND, SMALL, Case
+from benchmarks.cases import CASES, CURVES, GROWTH, LONG, MEMORY_BOUND, SMALL, STEP_CURVES, Case
 from benchmarks.sides import LIMIT, OURS, SIDES, SMALL_GOALS, Entry
 from benchmarks.worker import HOW, serve
 
@@ -29,9 +29,9 @@ PAUSE = 0.006  # after a turn; longer while the threads of the process whose tur
 MOST_PAUSES = 30  # ... but not for ever. ONNX Runtime's spin for 40 ms.
 SMALL_CALL = 256  # ids; such calls have their latencies measured too
 ON_CURVES = ("np.take", "torch F.embedding", "tf.gather", "ONNX Runtime Gather")
+# Names, and the rows of the largest table that it is given.
+ON_STEP_CURVES = {"torch SparseAdam": 10_000_000, "torch Adam": 1_000_000, LIMIT: 10_000_000}
 MOST_THREADS = 16  # to look for, where there are so many CPUs
-# Of a table, at the worst moment: ours, the one that a peer's is made from, two of the peer's.
-COPIES = 4
 
 
 class Effort(NamedTuple):
@@ -148,7 +148,7 @@ def main() -> None:
     whole = not (options.case or options.side)
     measure(
         run,
-        cases=[CASES[name] for name in options.case or CASES],
+        cases=[CASES[name] for name in options.case or CASES if not (options.quick and name in LONG)],
         sides=[SIDES[name] for name in options.side or SIDES if name not in (OURS, *SMALL_GOALS)],
         effort=QUICK if options.quick else FULL,
         cpus=sorted(os.sched_getaffinity(0))[: options.threads],
@@ -156,7 +156,8 @@ def main() -> None:
     )
     if options.quick:
         run["left out"].append(
-            "--quick measures no curves, no scaling beyond the threads of the run, no footprint"
+            "--quick measures no curves, no scaling beyond the threads of the run, no footprint, and not: "
+            + ", ".join(LONG)
         )
     elif whole:
         print("imports and sizes", flush=True)
@@ -224,6 +225,7 @@ def measure(
     curves = {
         name: list(_that_fit(points.values(), available, run)) for name, points in CURVES.items() if extras
     }
+    looking, learning = ([case for case in cases if case.learns is learns] for learns in (False, True))
     installed = []
     for entry in sides:
         if missing := entry.missing():
@@ -235,22 +237,13 @@ def measure(
     try:
         if any(case.id_count == 1 for case in cases):
             run["small"] = _small_calls(workers, effort)
-        for home in dict.fromkeys(entry.home for entry in installed):
-            entries = [entry for entry in installed if entry.home == home]
-            # Cases outside, because sides share a table. Large tables first: the memory that the last library
-            # left is still there then, and some virtual machines take seconds to get it again.
-            for case in sorted(cases, key=lambda case: -case.table_bytes):
-                for entry in entries:
-                    if entry.takes(case):
-                        run["cases"].setdefault(case.name, {})[entry.name] = _compare(
-                            workers, entry, case, effort
-                        )
-                        print(report.line(run, case, entry.name), flush=True)
-            for name, points in curves.items():
-                found = run["curves"].setdefault(name, {})
-                for entry in entries:
-                    if entry.name in ON_CURVES:
-                        found[entry.name] = _follow_curve(workers, entry, points, effort)
+        _beside_each_library(workers, run, installed, looking, curves, effort)
+        workers.close()  # what it has loaded leaves too little room for tables that learn
+        _beside_each_library(workers, run, installed, learning, {}, effort)
+        workers.close()
+        if extras:
+            _follow_step_curves(workers, run, installed, available, effort)
+            _measure_growth(workers, run, available, effort)
         if extras and (more := sorted(os.sched_getaffinity(0))[:MOST_THREADS]) != cpus:
             workers.close()
             workers = Workers(more)
@@ -259,15 +252,43 @@ def measure(
         workers.close()
 
 
+def _beside_each_library(
+    workers: Workers,
+    run: dict[str, Any],
+    installed: list[Entry],
+    cases: list[Case],
+    curves: dict[str, list[Case]],
+    effort: Effort,
+) -> None:
+    for home in dict.fromkeys(entry.home for entry in installed):
+        entries = [entry for entry in installed if entry.home == home]
+        # Cases outside, because sides share a table. Large tables first: the memory that the last library
+        # left is still there then, and some virtual machines take seconds to get it again.
+        for case in sorted(cases, key=lambda case: -case.table_bytes):
+            for entry in entries:
+                if entry.takes(case):
+                    run["cases"].setdefault(case.name, {})[entry.name] = _compare(
+                        workers, entry, case, effort
+                    )
+                    print(report.line(run, case, entry.name), flush=True)
+        for name, points in curves.items():
+            found = run["curves"].setdefault(name, {})
+            for entry in entries:
+                if entry.name in ON_CURVES:
+                    found[entry.name] = _follow_curve(workers, entry, points, effort)
+
+
 def _that_fit(cases: Iterable[Case], available: int, run: dict[str, Any]) -> Iterator[Case]:
     for case in cases:
-        if COPIES * case.table_bytes < available:
+        if case.copies * case.table_bytes < available:
             yield case
         else:
-            why = (
-                f"{COPIES} tables of {case.table_bytes / 1e9:.1f} GB do not fit into {available / 1e9:.1f} GB"
-            )
-            run["left out"].append(f"{case.name}: {why}")
+            run["left out"].append(f"{case.name}: {_too_large(case, available)}")
+
+
+def _too_large(case: Case, available: int) -> str:
+    tables = f"{case.copies} tables of {case.table_bytes / 1e9:.1f} GB"
+    return f"{tables} do not fit into {available / 1e9:.1f} GB"
 
 
 def _compare(
@@ -291,6 +312,55 @@ def _compare(
 def _follow_curve(workers: Workers, entry: Entry, points: list[Case], effort: Effort) -> dict[str, Any]:
     effort = effort._replace(budget=effort.budget / 2, most=9)
     return {case.name: _compare(workers, entry, case, effort, curve=True) for case in points}
+
+
+def _follow_step_curves(
+    workers: Workers, run: dict[str, Any], installed: list[Entry], available: int, effort: Effort
+) -> None:
+    """Each side in processes of its own: three tables of 10,000,000 rows leave room for nothing else."""
+    effort = effort._replace(budget=effort.budget / 2)
+    for name, points in STEP_CURVES.items():
+        found = run["curves"].setdefault(name, {})
+        for entry in installed:
+            for case in points.values():
+                if case.rows <= ON_STEP_CURVES.get(entry.name, 0):
+                    apart = case.copies * case.table_bytes >= available
+                    if apart:
+                        run["left out"].append(
+                            f"turns of {entry.name} and ours in {case.name}: one side ran after the other, "
+                            f"because {_too_large(case, available)}"
+                        )
+                    compare = _one_after_the_other if apart else _compare
+                    measured = compare(workers, entry, case, effort)
+                    found.setdefault(entry.name, {})[case.name] = measured
+                    print(report.line_of(measured, case, entry.name), flush=True)
+                    workers.close()
+
+
+def _measure_growth(workers: Workers, run: dict[str, Any], available: int, effort: Effort) -> None:
+    """Steps of ours and of the limit in a small and a large table, in turns."""
+    for name, points in STEP_CURVES.items():
+        found = run["growth"].setdefault(name, {})
+        cases = list(_that_fit([points[rows] for rows in GROWTH], available, run))
+        for side in (OURS, LIMIT) if len(cases) == len(GROWTH) else ():
+            try:
+                seats = [workers.seat(SIDES[side], case) for case in cases]
+                found[side] = {"alone": _take_turns(seats, "alone", effort)}
+            except SideFailed as error:
+                found[side] = {"failed": str(error)}
+            workers.close()
+
+
+def _one_after_the_other(workers: Workers, entry: Entry, case: Case, effort: Effort) -> dict[str, Any]:
+    """As `_compare`, for sides that do not fit into the memory together."""
+    rounds = []
+    try:
+        for name in (OURS, entry.name):
+            rounds.append(_take_turns([workers.seat(SIDES[name], case)], "alone", effort))
+            workers.close()
+    except SideFailed as error:
+        return {"failed": str(error)}
+    return {"alone": [ours + theirs for ours, theirs in zip(*rounds)]}
 
 
 def _small_calls(workers: Workers, effort: Effort) -> dict[str, Any]:

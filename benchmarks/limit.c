@@ -1,4 +1,5 @@
-/* What memory allows: read one word of every cache line of the rows, in the order of the ids; store zeros. */
+/* What memory allows: of a lookup, read one word of every cache line of the rows, in the order of the ids, and
+ * store zeros; of a step, read and write a word of every line of the rows in three tables. */
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,4 +41,32 @@ void store(char *out, size_t bytes, int streaming, int threads)
             memset(page, 0, 4096);
     }
     _mm_sfence();
+}
+
+/* Leaves the tables as they are: each word is written as it was read. Then one word of each line of the gradient is
+ * read. */
+uint64_t move_rows(char *weights, char *m, char *v, size_t row_bytes, const int64_t *rows, int64_t n,
+                   const char *gradient, size_t gradient_bytes, int64_t distance, int threads)
+{
+    char *const tables[] = {weights, m, v};
+    uint64_t sum = 0;
+#pragma omp parallel reduction(+ : sum) num_threads(threads)
+    {
+#pragma omp for schedule(static) nowait
+        for (int64_t i = 0; i < n; i++) {
+            if (distance && i + distance < n)
+                for (int table = 0; table < 3; table++)
+                    for (size_t k = 0; k < row_bytes; k += LINE)
+                        __builtin_prefetch(tables[table] + rows[i + distance] * row_bytes + k, 1);
+            for (int table = 0; table < 3; table++)
+                for (size_t k = 0; k < row_bytes; k += LINE) {
+                    volatile uint64_t *word = (volatile uint64_t *)(tables[table] + rows[i] * row_bytes + k);
+                    *word = *word;
+                }
+        }
+#pragma omp for schedule(static)
+        for (size_t line = 0; line < gradient_bytes / LINE; line++)
+            sum += *(const volatile uint64_t *)(gradient + line * LINE);
+    }
+    return sum;
 }

@@ -16,13 +16,13 @@ import functools
 import importlib.util
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import Case, make_table, make_updates, table_parts
+from benchmarks.cases import ADAM, Case, make_ids, make_table, make_updates, table_parts
 
 OURS = "fastembed"
 LIMIT = "the limit"
@@ -49,8 +49,15 @@ class Data:
 
     @functools.cached_property
     def updates(self) -> NDArray[np.float32]:
-        """What is added, by the cases that add."""
+        """What is added, by the cases that add; the gradient of each id, in those that learn."""
         return make_updates(self.case)
+
+    @functools.cached_property
+    def dense_gradient(self) -> NDArray[np.float32]:
+        """Of the first ids."""
+        gradient = np.zeros((self.case.rows, self.case.dim), np.float32)
+        np.add.at(gradient, make_ids(self.case)[0], self.updates)
+        return gradient
 
 
 def _as_it_is(value: Any) -> Any:
@@ -73,6 +80,11 @@ class Side:
     computed_seconds: float = 0.0  # per call, besides the time it takes: only the limit has some
     prepare: Callable[[], None] = _nothing  # before each timed run of calls
     loop: Callable[[Iterator[Any]], None] | None = None  # calls, written out where `call` would add to them
+    # Of what learns: the table's rows after the calls so far; whether rows without a gradient stay; whether
+    # each call takes the same gradient, that of the first ids.
+    rows_at: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None
+    is_lazy: bool = False
+    takes_one_gradient: bool = False
 
 
 @dataclass
@@ -161,6 +173,59 @@ def our_gradient(data: Data) -> Side:
         lambda ids: fastembed.ops.embedding_gradient(ids, updates, rows),
         array=lambda result: result.to_dense(),
     )
+
+
+def _our_adam(variable: Any, **options: Any) -> Callable[[Any], None]:
+    from fastembed.optimizers import Adam
+
+    optimizer = Adam(**ADAM, **options)
+    return lambda gradient: optimizer.apply_gradients([(gradient, variable)])
+
+
+@side(OURS, kinds=("step",), is_peer=False)
+def our_step(data: Data, **options: Any) -> Side:
+    import fastembed
+
+    variable, updates = fastembed.Variable(make_table(data.case)), data.updates
+    return Side(
+        _our_adam(variable, **options),
+        ids=lambda ids: fastembed.ops.IndexedSlices(updates, ids, variable.shape),
+        array=None,
+        rows_at=lambda rows: fastembed.ops.gather(variable, rows),
+    )
+
+
+@side(OURS, kinds=("lazy step",), is_peer=False)
+def our_lazy_step(data: Data) -> Side:
+    return replace(our_step(data, lazy=True), is_lazy=True)
+
+
+@side(OURS, kinds=("dense step",), is_peer=False)
+def our_dense_step(data: Data) -> Side:
+    return replace(our_step(data), ids=lambda _: data.dense_gradient, takes_one_gradient=True)
+
+
+@side(OURS, kinds=("training",), is_peer=False)
+def our_training(data: Data) -> Side:
+    import fastembed
+
+    variable, upstream = fastembed.Variable(make_table(data.case)), data.updates
+    layer, step = fastembed.layers.Embedding.from_variable(variable), _our_adam(variable)
+
+    def call(ids: NDArray[np.int64]) -> Any:
+        rows = layer(ids, training=True)
+        layer.backward(upstream)
+        step(variable.gradient)  # which clears it
+        return rows
+
+    return Side(call, rows_at=layer)
+
+
+@side(LIMIT, kinds=("step", "dense step"), is_peer=False)
+def the_limit_of_steps(data: Data) -> Side:
+    from benchmarks.limit import limit_of_steps
+
+    return limit_of_steps(data)
 
 
 @side(LIMIT, is_peer=False, smallest=1_000_000)
@@ -257,11 +322,16 @@ def numpy_add_at(data: Data) -> Side:
 # --- torch ---
 
 
-def _torch(threads: int) -> Any:
+_entered: list[Any] = []  # contexts, which end when nobody holds them
+
+
+def _torch(threads: int, learns: bool = False) -> Any:
     import torch
 
     torch.set_num_threads(threads)
-    torch.inference_mode().__enter__()  # once and for good: entering it in each call would cost the peer 2 us
+    if not learns and not torch.is_inference_mode_enabled():
+        _entered.append(torch.inference_mode())  # for good: entering it in each call would cost the peer 2 us
+        _entered[-1].__enter__()
     return torch
 
 
@@ -305,6 +375,93 @@ def torch_dense_backward(data: Data) -> Side:
     )
 
 
+def _torch_parameter(torch: Any, data: Data) -> Any:
+    return torch.nn.Parameter(torch.from_numpy(data.table))
+
+
+def _torch_sparse_adam(torch: Any, weight: Any) -> Any:
+    rate, *betas, epsilon = ADAM.values()
+    optimizer = torch.optim.SparseAdam([weight], rate, tuple(betas), epsilon)
+    # Moments in memory that is there: those that it makes itself get each page when a step first comes by.
+    moments = {name: torch.full_like(weight.detach(), 0.0) for name in ("exp_avg", "exp_avg_sq")}
+    optimizer.state[weight].update(step=0, **moments)
+    return optimizer
+
+
+@side("torch SparseAdam", ["torch"], kinds=("step", "lazy step"))
+def torch_sparse_adam(data: Data) -> Side:
+    """Of a gradient that names rows more than once, as torch's backward leaves it."""
+    torch = _torch(data.threads, learns=True)
+    weight, updates = _torch_parameter(torch, data), torch.from_numpy(data.updates)
+    optimizer = _torch_sparse_adam(torch, weight)
+
+    def call(gradient: Any) -> None:
+        weight.grad = gradient
+        optimizer.step()
+
+    return Side(
+        call,
+        ids=lambda ids: torch.sparse_coo_tensor(
+            torch.from_numpy(ids)[None], updates, weight.shape, check_invariants=False
+        ),
+        array=None,
+        rows_at=lambda rows: weight.detach()[rows].numpy(),
+        is_lazy=True,
+    )
+
+
+@side("torch SparseAdam", ["torch"], kinds=("training",))
+def torch_sparse_training(data: Data) -> Side:
+    torch = _torch(data.threads, learns=True)
+    weight, upstream = _torch_parameter(torch, data), torch.from_numpy(data.updates)
+    optimizer, embedding = _torch_sparse_adam(torch, weight), torch.nn.functional.embedding
+
+    def call(ids: Any) -> Any:
+        rows = embedding(ids, weight, sparse=True)
+        rows.backward(upstream)
+        optimizer.step()
+        optimizer.zero_grad()
+        return rows
+
+    return Side(
+        call,
+        ids=torch.from_numpy,
+        array=lambda rows: rows.detach().numpy(),
+        rows_at=lambda rows: weight.detach()[rows].numpy(),
+        is_lazy=True,
+    )
+
+
+def _torch_adam(data: Data, **options: Any) -> Side:
+    """Of a dense gradient that is there already: making it from ids is not timed."""
+    torch = _torch(data.threads, learns=True)
+    weight = _torch_parameter(torch, data)
+    rate, *betas, epsilon = ADAM.values()
+    optimizer = torch.optim.Adam([weight], rate, tuple(betas), epsilon, **options)
+    weight.grad = torch.from_numpy(data.dense_gradient)
+    return Side(
+        lambda _: optimizer.step(),
+        array=None,
+        rows_at=lambda rows: weight.detach()[rows].numpy(),
+        takes_one_gradient=True,
+    )
+
+
+@side("torch Adam", ["torch"], kinds=("step", "dense step"))
+def torch_adam(data: Data) -> Side:
+    return _torch_adam(data)
+
+
+@side("torch Adam(foreach=True)", ["torch"], kinds=("dense step",))
+def torch_foreach_adam(data: Data) -> Side:
+    return _torch_adam(data, foreach=True)
+
+
+@side("torch Adam(fused=True)", ["torch"], kinds=("step", "dense step"))
+def torch_fused_adam(data: Data) -> Side:
+    return _torch_adam(data, fused=True)
+
+
 # --- TensorFlow and Keras ---
 
 
@@ -346,9 +503,15 @@ def tf_segment_sum(data: Data) -> Side:
     return Side(call, ids=tf.constant, array=dense)
 
 
-def _keras_layer(backend: str, data: Data, table: Any) -> Any:
+def _keras(backend: str) -> Any:
     os.environ["KERAS_BACKEND"] = backend
     import keras
+
+    return keras
+
+
+def _keras_layer(backend: str, data: Data, table: Any) -> Any:
+    keras = _keras(backend)
 
     def make() -> Any:
         def initializer(
@@ -377,6 +540,110 @@ def keras_on_jax(data: Data) -> Side:
     table = data.shared("tensor", lambda: jax.numpy.asarray(data.table))
     layer = _keras_layer("jax", data, table)
     return Side(lambda ids: layer(ids).block_until_ready(), ids=jax.numpy.asarray, array=np.asarray)
+
+
+# Steps as `fit` makes them: compiled. A lookup's gradient is sparse on TensorFlow, and dense on JAX.
+
+
+def _keras_learner(backend: str, data: Data, table: Any) -> tuple[Any, Any]:
+    """A layer of its own, and Adam built for it."""
+    layer = _keras_layer(backend, data, table)
+    optimizer = _keras(backend).optimizers.Adam(**ADAM)
+    optimizer.build(layer.trainable_variables)
+    return layer, optimizer
+
+
+def _summed(tf: Any, gradient: Any) -> Any:
+    """Each row once: Keras 3 on TensorFlow squares the values of a repeated id one by one, otherwise."""
+    rows, segments = tf.unique(gradient.indices)
+    sums = tf.math.unsorted_segment_sum(gradient.values, segments, tf.size(rows))
+    return tf.IndexedSlices(sums, rows, gradient.dense_shape)
+
+
+@side("Keras on TensorFlow", ["keras", "tensorflow"], kinds=("step", "dense step"))
+def keras_on_tensorflow_step(data: Data) -> Side:
+    tf = _tensorflow(data.threads)
+    layer, optimizer = _keras_learner("tensorflow", data, tf.constant(data.table))
+    is_dense = data.case.kind == "dense step"
+    updates, shape = tf.constant(data.updates), tf.constant([data.case.rows, data.case.dim], tf.int64)
+    gradient = tf.constant(data.dense_gradient) if is_dense else None
+
+    @tf.function
+    def step(ids: Any, updates: Any) -> None:
+        optimizer.apply([updates if is_dense else _summed(tf, tf.IndexedSlices(updates, ids, shape))])
+
+    return Side(
+        lambda ids: step(ids, gradient if is_dense else updates),
+        ids=tf.constant,
+        array=None,
+        rows_at=lambda rows: layer(tf.constant(rows)).numpy(),
+        takes_one_gradient=is_dense,
+    )
+
+
+@side("Keras on TensorFlow", ["keras", "tensorflow"], kinds=("training",))
+def keras_on_tensorflow_training(data: Data) -> Side:
+    tf = _tensorflow(data.threads)
+    layer, optimizer = _keras_learner("tensorflow", data, tf.constant(data.table))
+    upstream = tf.constant(data.updates)
+
+    @tf.function
+    def step(ids: Any, upstream: Any) -> Any:
+        with tf.GradientTape() as tape:
+            rows = layer(ids)
+        (variable,) = layer.trainable_variables
+        optimizer.apply([_summed(tf, tape.gradient(rows, variable.value, output_gradients=upstream))])
+        return rows
+
+    return Side(
+        lambda ids: step(ids, upstream),
+        ids=tf.constant,
+        array=_view,
+        rows_at=lambda rows: layer(tf.constant(rows)).numpy(),
+    )
+
+
+def _keras_on_jax_steps(data: Data, trains: bool) -> Side:
+    import jax
+
+    layer, optimizer = _keras_learner("jax", data, jax.numpy.asarray(data.table))
+    weights = [variable.value for variable in layer.trainable_variables]
+    state = [variable.value for variable in optimizer.variables]
+    given = jax.numpy.asarray(data.updates if trains else data.dense_gradient)
+
+    def train(ids: Any, upstream: Any, weights: Any, state: Any) -> Any:
+        rows, pull = jax.vjp(lambda table: jax.numpy.take(table, ids, axis=0), weights[0])
+        return rows, *optimizer.stateless_apply(state, list(pull(upstream)), weights)
+
+    def step(_: Any, gradient: Any, weights: Any, state: Any) -> Any:
+        return None, *optimizer.stateless_apply(state, [gradient], weights)
+
+    # Weights and state are donated, so that they may be written in place.
+    compiled = jax.jit(train if trains else step, donate_argnums=(2, 3))
+
+    def call(ids: Any) -> Any:
+        nonlocal weights, state
+        rows, weights, state = compiled(ids, given, weights, state)
+        jax.block_until_ready(weights)
+        return rows
+
+    return Side(
+        call,
+        ids=jax.numpy.asarray if trains else _as_it_is,
+        array=np.asarray if trains else None,
+        rows_at=lambda rows: np.asarray(weights[0][rows]),
+        takes_one_gradient=not trains,
+    )
+
+
+@side("Keras on JAX", ["keras", "jax"], kinds=("step", "dense step"))
+def keras_on_jax_step(data: Data) -> Side:
+    return _keras_on_jax_steps(data, trains=False)
+
+
+@side("Keras on JAX", ["keras", "jax"], kinds=("training",))
+def keras_on_jax_training(data: Data) -> Side:
+    return _keras_on_jax_steps(data, trains=True)
 
 
 # --- JAX. It takes its threads from the CPUs that the process may run on. ---

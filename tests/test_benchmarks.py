@@ -164,6 +164,104 @@ def test_wrong_answers_are_refused(folder, rows):
         check_sums(case, sums, ids, updates, onto=1)
 
 
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_wrong_steps_are_refused(folder, is_lazy):
+    from benchmarks.cases import ADAM, CHECKED_STEPS, Case, check_steps, make_ids, make_table, make_updates
+
+    case = Case("small", 300, 5, (40,), 0, "step")
+    batches, updates = make_ids(case)[:CHECKED_STEPS], make_updates(case)
+
+    def after_steps(lazy):
+        table = fastembed.Variable(make_table(case))
+        optimizer = fastembed.optimizers.Adam(**ADAM, lazy=lazy)
+        for ids in batches:
+            optimizer.apply([fastembed.ops.IndexedSlices(updates, ids, table.shape)], [table])
+        return table.numpy()
+
+    table = after_steps(is_lazy)
+    check_steps(case, table.__getitem__, batches, updates, is_lazy)
+    for wrong in (after_steps(not is_lazy), make_table(case)):
+        with pytest.raises(AssertionError):
+            check_steps(case, wrong.__getitem__, batches, updates, is_lazy)
+    table[(batches[0][0] + 1) % case.rows, 4] += 3e-5
+    with pytest.raises(AssertionError):
+        check_steps(case, table.__getitem__, batches, updates, is_lazy)
+
+
+def test_the_limit_of_steps_leaves_tables_as_they_are(folder):
+    from benchmarks import limit
+    from benchmarks.cases import Case
+    from benchmarks.sides import Data
+
+    for case in (Case("small", 512, 64, (40,), 0, "step"), Case("small", 512, 64, (40,), 0, "dense step")):
+        tables = limit._tables(case.table_bytes)
+        for table in tables:
+            table[:] = np.arange(case.table_bytes) % 251
+        side = limit.limit_of_steps(Data(case, 1, {}, lambda _: None))
+        side.call(side.ids(np.array([3, 511, 3])))
+        assert all((table == np.arange(case.table_bytes) % 251).all() for table in tables)
+
+
+@pytest.mark.parametrize(("large", "verdict"), [(1.3e-4, "holds"), (1.32e-4, "**falls short**")])
+def test_steps_are_judged_by_their_peer_and_by_the_size_of_the_table(folder, run, large, verdict):
+    from benchmarks.cases import STEP_CURVES
+    from benchmarks.report import write
+    from benchmarks.sides import OURS
+
+    run["cases"]["step-1k"] = {
+        "torch SparseAdam": {"alone": [[1e-4, 9e-4]] * 3},
+        "torch Adam": {"alone": [[1e-4, 9e-2]] * 3},
+    }
+    run["cases"]["lazy-1k"] = {"torch SparseAdam": {"alone": [[1e-4, 2e-4]] * 3}}
+    curve, points = next(iter(STEP_CURVES.items()))
+    run["growth"][curve] = {OURS: {"alone": [[1e-4, large]] * 3}}
+    run["curves"][curve] = {"torch SparseAdam": {points[1_000_000].name: {"alone": [[1e-4, 1e-3]] * 3}}}
+    rows = write(run, None).splitlines()
+    expected = {
+        "| `step-1k`, times faster than torch SparseAdam | 8 |": "holds",
+        "| `step-1k`, times faster than torch Adam | 1,000 |": "**falls short**",
+        "| a step of 1,000 ids, times as long in 10,000,000 rows as in 1,000,000 | at most 1.3 |": verdict,
+    }
+    for start, end in expected.items():
+        row = next(row for row in rows if row.startswith(start))
+        assert row.endswith(f" | {end} |")
+    assert not any(row.startswith("| `lazy-1k`, times") for row in rows)  # it has no goal
+    assert any(row.startswith("| 1,000 | torch SparseAdam | - | - | 1 ms | - | - |") for row in rows)
+
+
+def test_sides_that_do_not_fit_together_run_one_after_the_other(folder, run, monkeypatch):
+    from benchmarks import __main__ as driver
+    from benchmarks.cases import Case
+    from benchmarks.sides import OURS, SIDES, Entry, Side
+
+    case = Case("step of 10 in 50 rows", 50, 4, (10,), 0, "step")
+    alive = []
+
+    class Workers:
+        def seat(self, entry, case):
+            alive.append(entry.name)
+            assert len(alive) == 1
+            return Seat(entry.name)
+
+        def close(self):
+            alive.clear()
+
+    class Seat:
+        def __init__(self, name):
+            self.seconds = 1.0 if name == OURS else 3.0
+
+        def ask(self, *_):
+            return self.seconds
+
+    peer = Entry("torch SparseAdam", [], True, 0, {"step": lambda data: Side(len)})
+    monkeypatch.setattr(driver, "STEP_CURVES", {"rows": {50: case}})
+    available = case.copies * case.table_bytes
+    driver._follow_step_curves(Workers(), run, [peer], available, driver.QUICK)
+    assert run["curves"]["rows"][peer.name][case.name]["alone"][0] == [1.0, 3.0]
+    assert "one side ran after the other" in run["left out"][0]
+    assert SIDES[OURS].takes(case)
+
+
 def test_memory_of_an_import_is_its_own(folder):
     from benchmarks import footprint
 
