@@ -164,7 +164,15 @@ class Variable(NDArrayOperatorsMixin):
     @property
     def value(self) -> NDArray[Any]:
         """The value, read-only: a view of this variable's memory (of bfloat16 numbers a float32 copy)."""
-        self.settle()
+        if self._creditor is None:
+            view = self._view()
+            if self._creditor is None:  # still: whoever begins to move the memory has seen the view
+                return view
+        with self._lock:
+            self.settle()
+            return self._view()
+
+    def _view(self) -> NDArray[Any]:
         if self._dtype == "bfloat16":
             view = widen_bfloat16(self._memory)
             view.flags.writeable = False
@@ -208,7 +216,10 @@ class Variable(NDArrayOperatorsMixin):
             return self._tables[narrow]
 
     def new_rows(self, dtype: str = "float32") -> DenseTable:
-        """The table of the rows that the variable has now; `assign` leaves it as it is."""
+        """The table of the rows that the variable has now; `assign` leaves it as it is.
+
+        A step of an optimizer does not: it moves this memory. What follows a variable makes a new one then.
+        """
         with self._lock:
             table = DenseTable(self._memory, self._dtype, dtype, writable=True)
             owed = None if self._creditor is None else self._creditor.owed_to(self)
@@ -264,8 +275,9 @@ class Variable(NDArrayOperatorsMixin):
 
     def settle(self) -> None:
         """Make the moves that an optimizer owes to rows: lookups then find them made, until the next step."""
-        if self._creditor is not None:
-            self._creditor.settle(self)
+        creditor = self._creditor
+        if creditor is not None:
+            creditor.settle(self)
 
     def follow_with(self, follower: Follower) -> None:
         """Have ``follower.refresh()`` called after each change, as long as somebody holds the follower."""
@@ -355,11 +367,13 @@ class Variable(NDArrayOperatorsMixin):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}>"
+        value = "" if self.shape else f", value={self.value}"
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}{value}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        self.settle()
-        return {**self.__dict__, "_tables": {}, "_followers": None, "_creditor": None, "_shown": None}
+        with self._lock:
+            self.settle()
+            return {**self.__dict__, "_tables": {}, "_followers": None, "_creditor": None, "_shown": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(
@@ -384,7 +398,7 @@ def swap(changes: Sequence[tuple[Variable, NDArray[Any]]]) -> None:
     and some new.
     """
     with unchanging(variable for variable, _ in changes):
-        old = [(v, v._memory, v._creditor) for v, _ in changes]
+        old = [(v, v._memory, v._creditor, v._shown) for v, _ in changes]
         followers = {follower for variable, _ in changes for follower in variable._followers}
         try:
             for variable, memory in changes:
@@ -392,8 +406,11 @@ def swap(changes: Sequence[tuple[Variable, NDArray[Any]]]) -> None:
             for follower in followers:
                 follower.refresh()
         except BaseException:
-            for variable, memory, creditor in old:
-                variable._take(memory, creditor, None if creditor is None else creditor.owed_to(variable))
+            for variable, memory, creditor, shown in old:
+                variable._take(memory, creditor)
+                variable._shown = shown
+                if creditor is not None:
+                    variable._take(memory, creditor, creditor.owed_to(variable))
             for follower in followers:
                 follower.refresh()
             raise

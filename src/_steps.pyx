@@ -273,6 +273,11 @@ cdef class Steps:
         bint level             # nothing is owed to any row
         bint moves             # rows without a gradient are moved, by more than decay
 
+    def __cinit__(self, *_, **__):
+        # Whatever happens to __init__, there is memory to look at: no rows of one number.
+        self.rows, self.slots, self.mode, self.level = np.empty((0, 1), np.float32), (), "dense", True
+        self.kernels = fe_steps_for(_isa, False)
+
     def __init__(self, str rule, rows, slots, constants, *, str mode="sparse", bint decays=False):
         kind, names, n_slots, fades = _RULES[rule]
         cdef:
@@ -309,6 +314,11 @@ cdef class Steps:
         self.mode, self.decays, self.level, self.moves = mode, decays, True, False
         if mode != "sparse":
             return
+        if rule == "amsgrad":
+            # What a row is owed goes by the largest v, and takes it that no later one is larger. In a slot that
+            # was given, as zeros, one may be: Keras finds it at the next step.
+            largest = np.maximum(self.slots[2], self.slots[1] * dtype.type(constants["beta_2"]))
+            memcpy(steps.slots[2], cnp.PyArray_DATA(<cnp.ndarray>largest), PyArray_NBYTES(<cnp.ndarray>largest))
         plan = _plan(rule, constants, is_double)
         if isinstance(plan, str):
             raise ValueError(plan)
@@ -328,20 +338,24 @@ cdef class Steps:
             self.powers[i] = factor ** np.arange(window + 1.0)
             steps.fades[i] = <const double*>cnp.PyArray_DATA(self.powers) + i * (window + 1)
             steps.log_fades[i] = -HUGE_VAL if isinstance(fade, list) or factor == 0 else np.log(factor)
-        self.last = np.zeros(steps.n_rows, np.int32)
-        steps.last = <int32_t*>cnp.PyArray_DATA(self.last)
-        self._forget_past(0.0)
+        self._forget_past(self._no_past(), 0.0)
 
     # --- The past ---------------------------------------------------------------------------------
 
-    cdef _forget_past(self, double corrected):
-        """All rows are up to date: their last step is the one before the first."""
+    cdef tuple _no_past(self):
+        """Memory for `_forget_past`, to be had before anything is moved."""
+        return np.zeros(self.steps.n_rows, np.int32), np.zeros((FIRST_PAST, self.steps.width))
+
+    cdef void _forget_past(self, tuple memory, double corrected) noexcept:
+        """All rows are up to date: their last step is the one before the first.
+
+        Lookups that know of no such thing go on with what they have: each row is marked as moved.
+        """
         cdef fe_steps* steps = &self.steps
-        self.past = np.zeros((FIRST_PAST, steps.width))
-        (<object>self.past)[0, FE_CORRECTED] = corrected
+        self.last, self.past = memory
+        steps.last = <int32_t*>cnp.PyArray_DATA(self.last)
         steps.past = <const double*>cnp.PyArray_DATA(self.past)
-        if steps.now:
-            memset(steps.last, 0, steps.n_rows * sizeof(int32_t))
+        (<double*>steps.past)[FE_CORRECTED] = corrected
         steps.now, steps.decays, self.level = 0, False, True
 
     cdef double _last_corrected(self) noexcept:
@@ -462,6 +476,7 @@ cdef class Steps:
         return out
 
     cdef _finish(self, int which, char* out):
+        """Into ``out``, or (NULL) rows and slots in place."""
         cdef:
             fe_stepping job
             Team team = team_for(3 * PyArray_NBYTES(self.rows), self.steps.n_rows)
@@ -474,12 +489,9 @@ cdef class Steps:
         """Give all rows and slots, in place, what is owed to them."""
         if self.level or self.steps.last is NULL:
             return
-        if self.owes():
-            self._finish(-1, self.steps.rows)
-        for i in range(len(self.slots)):
-            if self.owes(i):
-                self._finish(i, self.steps.slots[i])
-        self._forget_past(self._last_corrected())
+        memory = self._no_past()
+        self._finish(-1, NULL)
+        self._forget_past(memory, self._last_corrected())
 
     def for_lookups(self, settle):
         """What a table of these rows needs so that its lookups finish them; None if nothing is owed to rows.
@@ -500,7 +512,9 @@ cdef class Steps:
     # --- Steps ------------------------------------------------------------------------------------
 
     cdef _take_numbers(self, tuple numbers, double decay, bint nonneg):
-        cdef int i
+        cdef int i, expected = 3 if self.steps.rule in (FE_NADAM, FE_LAMB) else 1
+        if len(numbers) != expected:
+            raise ValueError(f"a step of this rule has {expected} numbers, got {numbers}")
         if decay and self.mode == "sparse" and self.steps.last is NULL:
             raise ValueError("rows that are to be decayed need decays=True")
         if self.steps.is_nonneg != nonneg or self._has_long_past():
@@ -540,9 +554,9 @@ cdef class Steps:
             uint64_t* rows
             bint ascends
             Py_ssize_t n
+        held = self._check(values, indices.shape + (<object>self.rows).shape[1:])
         opened = open_ids(indices, &view)
         n = view.n
-        held = self._check(values, (n,) + (<object>self.rows).shape[1:])
         memset(&job, 0, sizeof(fe_stepping))
         job.steps, job.kernels, job.n = &self.steps, self.kernels, n
         job.values = <const char*>cnp.PyArray_DATA(held)
@@ -567,14 +581,11 @@ cdef class Steps:
             &given, &team, &view, held, self.steps.n_rows,
             for_table(policy_of("raise"), self.steps.n_rows, view.is_signed),
         )
-        job.sums = NULL
         try:
             with nogil:
                 outside = copy_and_sort(&given, team)
             if outside.position >= 0:
                 raise outside_error(outside, opened, self.steps.n_rows, False)
-            if given.begun[team.parts] == 0:
-                return
             given.add = kernels.sum_float32 if given.itemsize == 4 else kernels.sum_float64
             given.ahead = rows_ahead(given.row_bytes, given.n * <Py_ssize_t>given.row_bytes)
             job.given = &given
@@ -596,7 +607,6 @@ cdef class Steps:
         cdef:
             fe_stepping job
             Team team = team_for(6 * PyArray_NBYTES(self.rows), max(<Py_ssize_t>1, self.steps.n_rows))
-            bint is_level
         memset(&job, 0, sizeof(fe_stepping))
         job.steps, job.kernels = &self.steps, self.kernels
         if gradient is not None:
@@ -604,17 +614,17 @@ cdef class Steps:
         elif self.steps.rule == FE_ROWWISE_ADAGRAD:
             raise ValueError("rowwise_adagrad needs a gradient")
         self._take_numbers(numbers, decay, nonneg)
-        is_level = self.level or self.steps.last is NULL
-        if is_level and self.steps.rule != FE_ROWWISE_ADAGRAD:
-            self._step_runs(&job, team)
+        if gradient is None:
+            self.settle()
+        if self.steps.rule == FE_ROWWISE_ADAGRAD or not (self.level or self.steps.last is NULL):
+            memory = None if self.steps.last is NULL else self._no_past()
+            with nogil:
+                run(fe_step_each_part, &job, team)
+            if memory is not None:
+                self._forget_past(memory, self._corrected_now())
         else:
-            if gradient is None:
-                self.settle()
-                self._step_runs(&job, team)
-            else:
-                with nogil:
-                    run(fe_step_each_part, &job, team)
-        self._all_moved()
+            self._step_runs(&job, team)
+            self._note_corrected()
 
     cdef _step_runs(self, fe_stepping* job, Team team):
         cdef fe_steps* steps = &self.steps
@@ -637,15 +647,13 @@ cdef class Steps:
         with nogil:
             run(fe_step_run_part, job, team)
 
-    cdef _all_moved(self):
-        """After a step that moved all rows."""
-        cdef double corrected = self.steps.numbers[2] if self.steps.rule == FE_NADAM else 0
-        if self.steps.last is NULL:
-            return
-        if self.level and self.steps.now == 0:
-            (<double*>self.steps.past)[FE_CORRECTED] = corrected
-        else:
-            self._forget_past(corrected)
+    cdef double _corrected_now(self) noexcept:
+        return self.steps.numbers[2] if self.steps.rule == FE_NADAM else 0
+
+    cdef void _note_corrected(self) noexcept:
+        """After a step that moved all rows, to which nothing was owed before."""
+        if self.steps.last is not NULL:
+            (<double*>self.steps.past)[FE_CORRECTED] = self._corrected_now()
 
     def step_all_by_rows(self, indices, values, tuple numbers, double decay=0, bint nonneg=False):
         """One step of all rows by a gradient of some: ``indices`` ascend, each row once.
@@ -661,8 +669,8 @@ cdef class Steps:
             bint ascends
         if self.steps.rule in (FE_LAMB, FE_ROWWISE_ADAGRAD):
             raise ValueError("lamb and rowwise_adagrad do not step by runs of rows")
+        held = self._check(values, indices.shape + (<object>self.rows).shape[1:])
         _opened = open_ids(indices, &view)
-        held = self._check(values, (view.n,) + (<object>self.rows).shape[1:])
         memset(&job, 0, sizeof(fe_stepping))
         rows = <uint64_t*>malloc(max(<Py_ssize_t>1, view.n) * sizeof(uint64_t))
         if rows is NULL:
@@ -678,7 +686,7 @@ cdef class Steps:
             self.settle()
             with nogil:
                 run(fe_step_all_part, &job, team)
-            self._all_moved()
+            self._note_corrected()
         finally:
             free(rows)
 

@@ -20,7 +20,7 @@ typedef struct {
     ptrdiff_t n;
     const char *values;
     char *sums; /* for each part fe_sums_bytes() */
-    /* All rows as they are when nothing is owed. */
+    /* All rows as they are when nothing is owed: a copy, or (NULL) they themselves with their slots. */
     int which;
     char *out;
     double *squares; /* LAMB */
@@ -169,8 +169,7 @@ static void fe_step_each_part(void *state, ptrdiff_t part, ptrdiff_t parts)
         n = stop - i < BLOCK ? stop - i : BLOCK;
         for (ptrdiff_t j = 0; j < n; ++j)
             rows[j] = i + j;
-        /* Not marked: afterwards all rows have the same last step, and the past is forgotten. */
-        job->kernels->move_rows(job->steps, rows, n, job->values + i * nbytes, nbytes, 0, nbytes, 0);
+        job->kernels->move_rows(job->steps, rows, n, job->values + i * nbytes, nbytes, 0, nbytes, 1);
     }
 }
 
@@ -229,7 +228,10 @@ static void fe_finish_part(void *state, ptrdiff_t part, ptrdiff_t parts)
         n = stop - i < BLOCK ? stop - i : BLOCK;
         for (ptrdiff_t j = 0; j < n; ++j)
             rows[j] = i + j;
-        job->kernels->finish_rows(job->steps, job->which, job->out + i * job->steps->row_bytes, rows, n);
+        if (job->out)
+            job->kernels->finish_rows(job->steps, job->which, job->out + i * job->steps->row_bytes, rows, n);
+        else
+            job->kernels->settle_rows(job->steps, rows, n);
     }
 }
 

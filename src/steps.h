@@ -107,11 +107,16 @@ typedef void (*fe_measure_run)(const fe_steps *steps, size_t from, size_t to, co
 typedef void (*fe_finish_rows)(const fe_steps *steps, int which, char *out, const uint64_t *rows,
                                ptrdiff_t n);
 
+/* Make the moves that are owed to rows and slots. Each row is marked when it is done, so that a lookup which
+ * knows of no settling does not make its moves again. */
+typedef void (*fe_settle_rows)(const fe_steps *steps, const uint64_t *rows, ptrdiff_t n);
+
 typedef struct {
     fe_move_rows move_rows;
     fe_move_run move_run;
     fe_measure_run measure_run;
     fe_finish_rows finish_rows;
+    fe_settle_rows settle_rows;
 } fe_step_kernels;
 
 extern const fe_step_kernels fe_float32_steps_baseline, fe_float64_steps_baseline;

@@ -77,7 +77,7 @@ static void find_debt(const fe_steps *steps, uint64_t row, double decay, fe_debt
     if (steps->rule == FE_LION) {
         debt->moved = debt->kept * sum_lion(steps, last, steps->now);
         /* It moves in idle step k while |m| b2^(k-1) has a sign. */
-        debt->least = steps->least * exp(-(idle - 1) * steps->log_fades[0]);
+        debt->least = idle > 1 ? steps->least * exp(-(idle - 1) * steps->log_fades[0]) : steps->least;
     }
     if (!steps->terms)
         return;
@@ -123,6 +123,7 @@ const fe_step_kernels FE_PASTE(fe_float32_steps, FE_ISA) = {
     move_run_float32,
     measure_run_float32,
     finish_rows_float32,
+    settle_rows_float32,
 };
 
 const fe_step_kernels FE_PASTE(fe_float64_steps, FE_ISA) = {
@@ -130,4 +131,5 @@ const fe_step_kernels FE_PASTE(fe_float64_steps, FE_ISA) = {
     move_run_float64,
     measure_run_float64,
     finish_rows_float64,
+    settle_rows_float64,
 };

@@ -190,25 +190,36 @@ FE_TARGET FE_INLINE void FE_NUMBER(fetch_ahead)(const fe_steps *steps, const uin
     }
 }
 
+/* The slots of a row, from column `from` on. */
+FE_TARGET FE_INLINE void FE_NUMBER(find_slots)(const fe_steps *steps, uint64_t row, size_t from,
+                                               number **slots)
+{
+    const size_t start = row * steps->row_bytes + from;
+    for (int j = 0; j < FE_MOST_SLOTS; ++j)
+        slots[j] = (number *)(steps->slots[j] ? steps->slots[j] + start : NULL);
+    if (steps->rule == FE_ROWWISE_ADAGRAD)
+        slots[0] = (number *)steps->slots[0] + row;
+}
+
 FE_TARGET static void FE_NUMBER(finish_rows)(const fe_steps *steps, int which, char *to, const uint64_t *rows,
                                              ptrdiff_t n)
 {
-    const ptrdiff_t dim = steps->dim;
+    number *slots[FE_MOST_SLOTS];
     fe_debt debt;
     for (ptrdiff_t i = 0; i < n; ++i) {
-        const size_t start = rows[i] * steps->row_bytes;
-        const number *w = (const number *)(steps->rows + start), *slots[FE_MOST_SLOTS];
+        const number *w = (const number *)(steps->rows + rows[i] * steps->row_bytes);
         number *out = (number *)(to + i * steps->row_bytes);
         FE_NUMBER(fetch_ahead)(steps, rows, i, n, 0, steps->row_bytes);
-        for (int j = 0; j < FE_MOST_SLOTS; ++j)
-            slots[j] = (const number *)(steps->slots[j] ? steps->slots[j] + start : NULL);
+        FE_NUMBER(find_slots)(steps, rows[i], 0, slots);
         find_debt(steps, rows[i], 0, &debt);
-        if (out != (which < 0 ? w : slots[which]) && (which >= 0 || debt.idle == 0))
-            memcpy(out, which < 0 ? w : slots[which], steps->row_bytes);
-        if (debt.idle && which < 0)
-            FE_NUMBER(finish_row)(steps, &debt, out, w, slots[0], slots[1], slots[2], dim);
-        if (debt.idle && which >= 0)
-            FE_NUMBER(fade_row)(steps, out, debt.fades[which], dim);
+        if (which >= 0) {
+            memcpy(out, slots[which], steps->row_bytes);
+            if (debt.idle)
+                FE_NUMBER(fade_row)(steps, out, debt.fades[which], steps->dim);
+        } else if (debt.idle)
+            FE_NUMBER(finish_row)(steps, &debt, out, w, slots[0], slots[1], slots[2], steps->dim);
+        else
+            memcpy(out, w, steps->row_bytes);
     }
 }
 
@@ -411,39 +422,53 @@ FE_TARGET static void FE_NUMBER(move_rowwise)(const fe_steps *steps, double deca
             w[j] = w[j] > 0 || w[j] != w[j] ? w[j] : 0;
 }
 
+/* Make the moves that are owed to numbers of a row and its slots; return what is left of the decay of the
+ * step that follows. */
+FE_TARGET static double FE_NUMBER(settle_row)(const fe_steps *steps, uint64_t row, double decay, number *w,
+                                              number **slots, ptrdiff_t n)
+{
+    const int pays = steps->terms || steps->decays || steps->rule == FE_LION || steps->rule == FE_FTRL;
+    /* Ftrl's rows are made of its slots, and then decayed. */
+    const int also_decays = pays && steps->rule != FE_FTRL;
+    fe_debt debt;
+    find_debt(steps, row, also_decays ? decay : 0, &debt);
+    if (!debt.idle)
+        return decay;
+    if (pays)
+        FE_NUMBER(finish_row)(steps, &debt, w, w, slots[0], slots[1], slots[2], n);
+    for (int j = 0; j < FE_MOST_SLOTS; ++j)
+        if (steps->fades[j])
+            FE_NUMBER(fade_row)(steps, slots[j], debt.fades[j], n);
+    return also_decays ? 0 : decay;
+}
+
+FE_TARGET static void FE_NUMBER(settle_rows)(const fe_steps *steps, const uint64_t *rows, ptrdiff_t n)
+{
+    number *slots[FE_MOST_SLOTS];
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        FE_NUMBER(fetch_ahead)(steps, rows, i, n, 0, steps->row_bytes);
+        FE_NUMBER(find_slots)(steps, rows[i], 0, slots);
+        FE_NUMBER(settle_row)
+        (steps, rows[i], 0, (number *)(steps->rows + rows[i] * steps->row_bytes), slots, steps->dim);
+        steps->last[rows[i]] = steps->now;
+    }
+}
+
 FE_TARGET static void FE_NUMBER(move_rows)(const fe_steps *steps, const uint64_t *rows, ptrdiff_t n,
                                            const char *gradients, size_t stride, size_t from, size_t to,
                                            int marks)
 {
     const ptrdiff_t dim = (ptrdiff_t)((to - from) / sizeof(number));
-    fe_debt debt;
+    number *slots[FE_MOST_SLOTS];
     for (ptrdiff_t i = 0; i < n; ++i) {
         const uint64_t row = rows[i];
-        const size_t start = row * steps->row_bytes + from;
         const number *g = (const number *)(gradients + i * stride);
-        number *w = (number *)(steps->rows + start), *slots[FE_MOST_SLOTS];
-        FE_NUMBER(fetch_ahead)(steps, rows, i, n, from, to);
-        if (steps->rule == FE_ROWWISE_ADAGRAD)
-            slots[0] = (number *)steps->slots[0] + row;
-        else
-            for (int j = 0; j < FE_MOST_SLOTS; ++j)
-                slots[j] = (number *)(steps->slots[j] ? steps->slots[j] + start : NULL);
+        number *w = (number *)(steps->rows + row * steps->row_bytes + from);
         double decay = steps->decay;
+        FE_NUMBER(fetch_ahead)(steps, rows, i, n, from, to);
+        FE_NUMBER(find_slots)(steps, row, from, slots);
         if (steps->last) {
-            const int pays =
-                steps->terms || steps->decays || steps->rule == FE_LION || steps->rule == FE_FTRL;
-            /* Ftrl's rows are made of its slots, and then decayed. */
-            const int also_decays = pays && steps->rule != FE_FTRL;
-            find_debt(steps, row, also_decays ? decay : 0, &debt);
-            if (debt.idle) {
-                if (pays)
-                    FE_NUMBER(finish_row)(steps, &debt, w, w, slots[0], slots[1], slots[2], dim);
-                if (also_decays)
-                    decay = 0;
-                for (int j = 0; j < FE_MOST_SLOTS; ++j)
-                    if (steps->fades[j])
-                        FE_NUMBER(fade_row)(steps, slots[j], debt.fades[j], dim);
-            }
+            decay = FE_NUMBER(settle_row)(steps, row, decay, w, slots, dim);
             if (marks)
                 steps->last[row] = steps->now + 1;
         }

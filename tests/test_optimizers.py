@@ -1167,3 +1167,31 @@ def test_schedules_that_are_none(make):
 
 def test_every_rule_has_a_twin():
     assert {rule for _, rule, _, _ in SETTINGS.values()} == set(CONSTANTS)
+
+
+def test_a_learning_rate_that_is_halved_in_place():
+    optimizer = optimizers.SGD(0.5)
+    optimizer.learning_rate *= 0.5
+    assert float(optimizer.learning_rate) == 0.25
+    assert repr(optimizer.learning_rate).endswith("value=0.25>")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda o, v: o.apply([np.ones(2)], v), "takes lists"),
+        (lambda o, v: o.apply(IndexedSlices(np.ones((1,)), np.array([0]), (2,)), [v]), "takes lists"),
+        (lambda o, v: o.apply_gradients([(v, np.ones(2))]), "takes pairs"),
+        (lambda o, v: o.apply_gradients([np.ones(2)]), "takes pairs"),
+    ],
+)
+def test_arguments_that_are_mixed_up(call, message):
+    variable = Variable([1.0, 2.0])
+    with pytest.raises(TypeError, match=message):
+        call(optimizers.SGD(0.5), variable)
+    assert variable.numpy().tolist() == [1.0, 2.0]
+
+
+def test_a_learning_rate_that_is_no_number():
+    with pytest.raises(TypeError, match="learning_rate gave 'x'"):
+        optimizers.SGD(lambda: "x").apply([np.ones(2)], [Variable([1.0, 2.0])])

@@ -184,3 +184,28 @@ def test_a_past_too_long_to_keep(rng):
     np.testing.assert_allclose(results[1][0], twin.w, rtol=1e-4, atol=1e-5)
     for one, other in zip(*results):
         np.testing.assert_array_equal(one, other)
+
+
+def test_lion_without_memory(rng):
+    """beta_2 of 0: an idle row moves once more, by the gradient that it remembers."""
+    steps, twin = pair("lion", rng, beta_2=0.0)
+    for indices in ([0, 1], [2], [3], [0]):
+        step(steps, twin, np.array(indices), rng.standard_normal((len(indices), 7)).astype("float32"))
+        check(steps, twin)
+
+
+def test_wrong_calls_are_refused(rng):
+    steps, twin = pair("adam", rng)
+    for numbers in ((), (0.1, 0.2), (0.1,) * 7):
+        with pytest.raises(ValueError, match="1 numbers"):
+            steps.step_rows(np.array([0]), np.ones((1, 7), "float32"), numbers)
+    with pytest.raises(ValueError, match="2 slots"):
+        Steps("adam", steps.rows, [], twin.constants)
+    with pytest.raises(ValueError, match="16 terms"):
+        Steps("adam", steps.rows, steps.slots, {**twin.constants, "beta_2": 0.5})
+    with pytest.raises(ValueError, match="decays=True"):
+        Steps("sgd", steps.rows, [], {}).step_rows(np.array([0]), np.ones((1, 7), "float32"), (0.1,), 0.5)
+    empty = Steps.__new__(Steps)
+    assert empty.finish().shape == (0, 1)
+    with pytest.raises(IndexError):
+        empty.step_rows(np.array([0]), np.ones((1, 1), "float32"), (0.1,))

@@ -20,7 +20,7 @@ def or_default(epsilon: float | None) -> float:
 
 
 class Adagrad(Optimizer):
-    """``a += g**2``, ``w -= learning_rate * g / sqrt(a + epsilon)`` [1]_.
+    """``a += g**2``, ``w -= learning_rate * g / sqrt(a + epsilon)``.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Adagrad(Optimizer):
 
     References
     ----------
-    .. [1] Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic
+    Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic
        optimization, JMLR 12, 2011.
 
     Examples
@@ -76,7 +76,7 @@ class RowWiseAdagrad(Adagrad):
     """Adagrad with one number for each row: ``a += mean(g**2)`` over the row.
 
     A table of 1M x 64 needs 4 MB of state, where Adagrad needs 256 MB and Adam 512 MB. Keras has none of
-    this name; it is what large recommendation models train their tables with [1]_.
+    this name; it is what large recommendation models train their tables with.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class RowWiseAdagrad(Adagrad):
 
     References
     ----------
-    .. [1] Naumov et al., Deep learning recommendation model for personalization and recommendation systems,
+    Naumov et al., Deep learning recommendation model for personalization and recommendation systems,
        2019, arXiv:1906.00091.
 
     Examples
@@ -108,7 +108,7 @@ class RowWiseAdagrad(Adagrad):
 
 
 class RMSprop(Optimizer):
-    """``v = rho * v + (1 - rho) * g**2``, ``w -= learning_rate * g / sqrt(v + epsilon)`` [1]_.
+    """``v = rho * v + (1 - rho) * g**2``, ``w -= learning_rate * g / sqrt(v + epsilon)``.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class RMSprop(Optimizer):
 
     References
     ----------
-    .. [1] Hinton, Neural networks for machine learning, lecture 6e, 2012.
+    Hinton, Neural networks for machine learning, lecture 6e, 2012.
 
     Examples
     --------
@@ -168,7 +168,7 @@ class RMSprop(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """``a = rho * a + (1 - rho) * g**2``, ``D = -sqrt(d + epsilon) / sqrt(a + epsilon) * g`` [1]_.
+    """``a = rho * a + (1 - rho) * g**2``, ``D = -sqrt(d + epsilon) / sqrt(a + epsilon) * g``.
 
     Then ``d = rho * d + (1 - rho) * D**2`` and ``w += learning_rate * D``.
 
@@ -183,7 +183,7 @@ class Adadelta(Optimizer):
 
     References
     ----------
-    .. [1] Zeiler, ADADELTA: an adaptive learning rate method, 2012, arXiv:1212.5701.
+    Zeiler, ADADELTA: an adaptive learning rate method, 2012, arXiv:1212.5701.
 
     Examples
     --------
@@ -214,7 +214,7 @@ class Adadelta(Optimizer):
 
 
 class Ftrl(Optimizer):
-    """Follow the regularized leader: weights that come from sums over all gradients [1]_.
+    """Follow the regularized leader: weights that come from sums over all gradients.
 
     With ``p = -learning_rate_power`` and ``n`` the sum of the squares, ``z`` gathers
     ``g + 2 * l2_shrinkage * w - ((n + g**2)**p - n**p) / learning_rate * w``, and the weight is
@@ -244,7 +244,7 @@ class Ftrl(Optimizer):
 
     References
     ----------
-    .. [1] McMahan et al., Ad click prediction: a view from the trenches, KDD 2013.
+    McMahan et al., Ad click prediction: a view from the trenches, KDD 2013.
 
     Examples
     --------

@@ -51,7 +51,7 @@ class _OfMoments(Optimizer):
 
 
 class Adam(_OfMoments):
-    """Steps of the first moment over the root of the second [1]_.
+    """Steps of the first moment over the root of the second.
 
     ``m += (1 - beta_1) * (g - m)``, ``v += (1 - beta_2) * (g**2 - v)``, and in step t
     ``w -= learning_rate * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)``.
@@ -63,7 +63,7 @@ class Adam(_OfMoments):
     epsilon : float, default 1e-7
         The paper's "epsilon hat", below section 2.1, not that of its algorithm 1.
     amsgrad : bool, default False
-        Take the largest ``v`` so far [2]_.
+        Take the largest ``v`` so far.
     **settings
         See `Optimizer`.
 
@@ -74,8 +74,8 @@ class Adam(_OfMoments):
 
     References
     ----------
-    .. [1] Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015, arXiv:1412.6980.
-    .. [2] Reddi, Kale and Kumar, On the convergence of Adam and beyond, ICLR 2018.
+    Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015, arXiv:1412.6980.
+    Reddi, Kale and Kumar, On the convergence of Adam and beyond, ICLR 2018.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class Adam(_OfMoments):
 
 
 class AdamW(Adam):
-    """`Adam` whose weights decay beside the gradient instead of within it [1]_.
+    """`Adam` whose weights decay beside the gradient instead of within it.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class AdamW(Adam):
 
     References
     ----------
-    .. [1] Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019, arXiv:1711.05101.
+    Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019, arXiv:1711.05101.
 
     Examples
     --------
@@ -164,7 +164,7 @@ class AdamW(Adam):
 
 
 class Adamax(_OfMoments):
-    """`Adam` with the largest of the decayed gradients instead of the second moment [1]_.
+    """`Adam` with the largest of the decayed gradients instead of the second moment.
 
     ``m += (1 - beta_1) * (g - m)``, ``u = max(beta_2 * u, abs(g))``, and in step t
     ``w -= learning_rate / (1 - beta_1**t) * m / (u + epsilon)``.
@@ -179,7 +179,7 @@ class Adamax(_OfMoments):
 
     References
     ----------
-    .. [1] Kingma and Ba, Adam: a method for stochastic optimization, section 7.1, arXiv:1412.6980.
+    Kingma and Ba, Adam: a method for stochastic optimization, section 7.1, arXiv:1412.6980.
 
     Examples
     --------
@@ -209,7 +209,7 @@ class Adamax(_OfMoments):
 
 
 class Nadam(_OfMoments):
-    """`Adam` with Nesterov's momentum [1]_.
+    """`Adam` with Nesterov's momentum.
 
     With ``u_t = beta_1 * (1 - 0.96**t / 2)`` and ``P_t`` the product of ``u_1`` to ``u_t``, step t takes
     ``u_{t+1} * m / (1 - P_{t+1}) + (1 - u_t) * g / (1 - P_t)`` in the place of Adam's corrected m.
@@ -226,7 +226,7 @@ class Nadam(_OfMoments):
 
     References
     ----------
-    .. [1] Dozat, Incorporating Nesterov momentum into Adam, 2015.
+    Dozat, Incorporating Nesterov momentum into Adam, 2015.
 
     Examples
     --------
@@ -283,7 +283,7 @@ class Nadam(_OfMoments):
 
 
 class Lamb(_OfMoments):
-    """`Adam` whose steps are scaled to the size of the variable [1]_.
+    """`Adam` whose steps are scaled to the size of the variable.
 
     ``r = m / (1 - beta_1**t) / (sqrt(v / (1 - beta_2**t)) + epsilon)``, and
     ``w -= learning_rate * norm(w) / norm(r) * r``; the quotient is 1 where one of the norms is 0.
@@ -303,7 +303,7 @@ class Lamb(_OfMoments):
 
     References
     ----------
-    .. [1] You et al., Large batch optimization for deep learning: training BERT in 76 minutes, ICLR 2020,
+    You et al., Large batch optimization for deep learning: training BERT in 76 minutes, ICLR 2020,
        arXiv:1904.00962.
 
     Examples

@@ -16,7 +16,7 @@ class SGD(Optimizer):
     """Gradient descent: ``w -= learning_rate * g``.
 
     With momentum, ``m = momentum * m - learning_rate * g``, and then ``w += m``, or with ``nesterov``
-    ``w += momentum * m - learning_rate * g`` [1]_.
+    ``w += momentum * m - learning_rate * g``.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class SGD(Optimizer):
 
     References
     ----------
-    .. [1] Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
+    Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class SGD(Optimizer):
 
 
 class Lion(Optimizer):
-    """Steps of one size: ``w -= learning_rate * sign(beta_1 * m + (1 - beta_1) * g)`` [1]_.
+    """Steps of one size: ``w -= learning_rate * sign(beta_1 * m + (1 - beta_1) * g)``.
 
     Then ``m = beta_2 * m + (1 - beta_2) * g``.
 
@@ -95,7 +95,7 @@ class Lion(Optimizer):
 
     References
     ----------
-    .. [1] Chen et al., Symbolic discovery of optimization algorithms, 2023, arXiv:2302.06675.
+    Chen et al., Symbolic discovery of optimization algorithms, 2023, arXiv:2302.06675.
 
     Examples
     --------

@@ -88,22 +88,26 @@ class Ledger:
             self.path, self.why = self._mode, self._reason
             return
         self._planned_for = constraint
-        variable, rule = self._variables[0], self.rule
-        because = self._dense_because
-        if because is None and not (constraint is None or isinstance(constraint, NonNeg)):
-            because = f"{type(constraint).__name__} constrains all rows after each step"
-        if because is None and variable.dtype not in ("float32", "float64"):
-            because = f"its numbers are {variable.dtype}, and are moved as float32"
-        if because is None and not self.lazy:
-            because = why_dense(rule.name, rule.constants, variable.dtype)
-        if because is not None:
-            self._mode, self._reason = "dense", because
-        elif self.lazy:
+        because = None if self.lazy else self._why_dense(constraint)
+        if self.lazy:  # whatever else looks at all rows: a step moves those of its gradient
             self._mode, self._reason = "lazy", "lazy=True: rows without a gradient stay as they are"
+        elif because is not None:
+            self._mode, self._reason = "dense", because
         else:
             self._mode = "sparse"
             self._reason = "rows without a gradient are given what they are owed when they are looked at"
         self.path, self.why = self._mode, self._reason
+
+    def _why_dense(self, constraint: Callable[..., Any] | None) -> str | None:
+        """Why all rows are moved at each step, if they are."""
+        variable, rule = self._variables[0], self.rule
+        if self._dense_because is not None:
+            return self._dense_because
+        if not (constraint is None or isinstance(constraint, NonNeg)):
+            return f"{type(constraint).__name__} constrains all rows after each step"
+        if variable.dtype not in ("float32", "float64"):
+            return f"its numbers are {variable.dtype}, and are moved as float32"
+        return why_dense(rule.name, rule.constants, variable.dtype)
 
     # --- A step -----------------------------------------------------------------------------------
 
@@ -158,7 +162,12 @@ class Ledger:
             steps.step_all(np.atleast_1d(values), numbers, decay, nonneg)
         self._is_nonneg = nonneg
         if constraint is not None and not nonneg:
-            kept = constraint(steps.finish().reshape(base.shape))
+            kept = np.asarray(constraint(steps.finish().reshape(base.shape)))
+            if kept.shape != base.shape:
+                raise ValueError(
+                    f"the constraint of {self._variables[0]} made an array of shape {kept.shape} of it, "
+                    "after a step that is made: a constraint returns as many numbers as it is given"
+                )
             steps.overwrite(np.require(np.atleast_1d(kept), base.dtype, ["C", "A"]))
 
     def _move_rows(
@@ -171,7 +180,7 @@ class Ledger:
     ) -> None:
         base = self._bases[0]
         dense = self._mode == "dense"
-        if not dense and not decay < 1:
+        if self._mode == "sparse" and not decay < 1:
             dense, self.path = True, "dense"
             self.why = f"the weight decay of {decay} at this step leaves nothing of a row"
         # Of rows that steps have not seen, NonNeg has to look at all of them once.
@@ -195,22 +204,31 @@ class Ledger:
         steps = self._steps
         changed = [i for i in range(len(self._variables)) if not self._is_ours(i)]
         if steps is not None and not changed and steps.mode == self._mode and (steps.decays or not decays):
-            for i, variable in enumerate(self._variables):  # views that somebody holds do not change
-                if variable._is_shown() and variable._memory is self._bases[i]:
-                    self._bases[i] = copied(self._bases[i], self._bases[i].dtype)
-                    steps.move_to(i - 1, np.atleast_1d(self._bases[i]))
+            for i, base in enumerate(self._bases):
+                own = self._unshown(i, base)
+                if own is not base:
+                    self._bases[i] = own
+                    steps.move_to(i - 1, np.atleast_1d(own))
             return steps
         if steps is not None:
             steps.settle()
-        self._bases = [
-            self._new_base(i) if steps is None or i in changed else self._bases[i]
-            for i in range(len(self._variables))
-        ]
+        try:
+            self._bases = [
+                self._new_base(i) if steps is None or i in changed else self._unshown(i, self._bases[i])
+                for i in range(len(self._variables))
+            ]
+        except BaseException:
+            self._let_go()
+            raise
         rows, *slots = map(np.atleast_1d, self._bases)
         decays = decays or (steps is not None and steps.decays)
         self._is_nonneg = False
         self._steps = Steps(self.rule.name, rows, slots, self.rule.constants, mode=self._mode, decays=decays)
         return self._steps
+
+    def moved_last(self) -> bool:
+        """Whether the variable is as the last step left it."""
+        return self._is_ours(0)
 
     def _is_ours(self, i: int) -> bool:
         """Whether nobody but this ledger has changed a variable."""
@@ -222,12 +240,19 @@ class Ledger:
         variable = self._variables[i]
         if variable._creditor not in (None, self):
             variable._creditor.settle(variable)
+        variable._creditor = self  # before a look at its views: see Variable.value
         memory = variable._memory
         if variable.dtype == "bfloat16":
             return widen_bfloat16(memory)
         if variable.dtype not in ("float32", "float64"):
             return memory.astype(np.float32)
-        return copied(memory, memory.dtype) if variable._is_shown() else memory
+        return self._unshown(i, memory)
+
+    def _unshown(self, i: int, base: NDArray[Any]) -> NDArray[Any]:
+        """The base of a variable; a copy, where somebody holds a view of it, which is not to change."""
+        variable = self._variables[i]
+        shown = variable._memory is base and variable._is_shown()
+        return copied(base, base.dtype) if shown else base
 
     # --- The variables' view ----------------------------------------------------------------------
 
@@ -258,6 +283,27 @@ class Ledger:
             finished.flags.writeable = False
             variable._take(finished, self)
             self._additions[i] = _additions(variable)
+
+    def release(self) -> None:
+        """Make all moves that are owed, in place, and let go of the variables until the next step.
+
+        That begins anew from their values. (What is owed is rounded here: later steps may have other last
+        bits.)
+        """
+        with self._variables[0]._lock:
+            if self._steps is not None:
+                self._steps.settle()
+                for i, (variable, base) in enumerate(zip(self._variables, self._bases)):
+                    if self._is_ours(i) and variable.dtype in ("float32", "float64"):
+                        variable._take(base)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._steps, self._bases, self._owed = None, [], None
+        self._additions.clear()
+        for variable in self._variables:
+            if variable._creditor is self:
+                variable._take(variable._memory)
 
     def owed_to(self, variable: Variable) -> Owed | None:
         """What lookups in the variable's memory need to finish its rows."""

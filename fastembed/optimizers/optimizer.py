@@ -19,6 +19,7 @@ from fastembed import eras
 from fastembed._registry import Configurable, deserialize_keras_object, serialize_keras_object
 from fastembed.dtypes import floatx, is_float, stored_dtype
 from fastembed.locks import Lock
+from fastembed.ops import IndexedSlices
 from fastembed.optimizers import gradients as of_gradients
 from fastembed.optimizers.gradients import Accumulator, Gradient, checked, compute_dtype
 from fastembed.optimizers.ledger import Ledger, Rule
@@ -364,7 +365,11 @@ class Optimizer(Configurable):
         rate = self._learning_rate
         if isinstance(rate, _Number):
             return rate.number
-        return float(rate(self._iterations.number) if isinstance(rate, LearningRateSchedule) else rate())
+        now = rate(self._iterations.number) if isinstance(rate, LearningRateSchedule) else rate()
+        try:
+            return float(now)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"learning_rate gave {now!r:.80}, which is no number") from error
 
     def exclude_from_weight_decay(
         self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
@@ -401,11 +406,21 @@ class Optimizer(Configurable):
 
     # --- Applied --------------------------------------------------------------------------------------
 
-    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> Variable:
-        """`apply` for pairs of a gradient and its variable; return the variable that counts the steps."""
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[Any, Variable]], name: str | None = None
+    ) -> Variable:
+        """`apply` for pairs of a gradient and its variable; return the variable that counts the steps.
+
+        ``name`` is tf.keras's, and says nothing here.
+        """
         pairs = list(grads_and_vars)
         if not pairs:
             raise ValueError("apply_gradients() got no pairs of a gradient and its variable")
+        for pair in pairs:
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[1], Variable)):
+                raise TypeError(
+                    f"apply_gradients() takes pairs of a gradient and its variable, got {pair!r:.200}"
+                )
         self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
         return self._iterations
 
@@ -432,8 +447,11 @@ class Optimizer(Configurable):
 
         Notes
         -----
-        Nothing is changed by a call that raises.
+        Nothing is changed by a call that raises one of these. (A constraint that raises does so when its
+        variable has been moved, and so do variables before it stay moved.)
         """
+        if isinstance(grads, IndexedSlices) or isinstance(trainable_variables, Variable):
+            raise TypeError("apply() takes lists: of gradients, and of the variables they belong to")
         grads = list(grads)
         if not grads:
             return
@@ -497,8 +515,8 @@ class Optimizer(Configurable):
             gradients = self._accumulated(gradients, variables, moves)
         if moves:
             self._step(gradients, variables, steps + 1)
-        elif not self.use_ema:
-            self._constrain(variables)
+        elif not self.use_ema:  # of what a step has moved, it has seen to the constraint
+            self._constrain([v for v in variables if not self._ledgers[v].moved_last()])
         if self.use_ema:  # of the weights before the constraints, as in Keras
             self._average(steps)
             self._constrain(variables)
@@ -558,8 +576,8 @@ class Optimizer(Configurable):
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """Bring variables up to date, and overwrite them with their moving averages, if there are any.
 
-        What ends a training: afterwards nothing is owed to any row until the next step, so that lookups are
-        those of a plain table.
+        What ends a training: afterwards nothing is owed to any row until the next step, lookups are those of
+        a plain table, and its memory is all that is kept.
 
         Parameters
         ----------
@@ -573,8 +591,10 @@ class Optimizer(Configurable):
         """
         variables = list(var_list)
         if not self.use_ema:
-            for variable in variables:
-                variable.settle()
+            with self._lock:
+                for variable in variables:
+                    if variable in self._ledgers:
+                        self._ledgers[variable].release()
             return
         if len(variables) != len(self._averages):
             raise ValueError(
@@ -725,7 +745,15 @@ class Optimizer(Configurable):
 
 
 class _Number(Variable):
-    """A variable of one number, which is read and counted on without memory of its own."""
+    """A variable of one number, which is read and counted on without memory of its own.
+
+    ``optimizer.learning_rate *= 0.5`` gives the number that the property is then set to, as in Keras 3.
+    """
+
+    __iadd__ = Variable.__add__
+    __isub__ = Variable.__sub__
+    __imul__ = Variable.__mul__
+    __itruediv__ = Variable.__truediv__
 
     number: Any
 

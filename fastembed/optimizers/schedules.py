@@ -288,7 +288,7 @@ class CosineDecay(_Schedule):
 
     Over ``warmup_steps`` the learning rate goes straight from ``initial_learning_rate`` to
     ``warmup_target``; from there, or from ``initial_learning_rate`` without a target, it is
-    ``first * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)`` [1]_.
+    ``first * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)``.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ class CosineDecay(_Schedule):
 
     References
     ----------
-    .. [1] Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
+    Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
 
     Examples
     --------
