@@ -315,10 +315,11 @@ cdef class Steps:
         if mode != "sparse":
             return
         if rule == "amsgrad":
-            # What a row is owed goes by the largest v, and takes it that no later one is larger. In a slot that
-            # was given, as zeros, one may be: Keras finds it at the next step.
+            # What a row is owed goes by the largest v, and takes it that no later one is larger. In a slot
+            # that was given, as zeros, one may be: Keras finds it at the next step.
             largest = np.maximum(self.slots[2], self.slots[1] * dtype.type(constants["beta_2"]))
-            memcpy(steps.slots[2], cnp.PyArray_DATA(<cnp.ndarray>largest), PyArray_NBYTES(<cnp.ndarray>largest))
+            array = largest
+            memcpy(steps.slots[2], cnp.PyArray_DATA(array), PyArray_NBYTES(array))
         plan = _plan(rule, constants, is_double)
         if isinstance(plan, str):
             raise ValueError(plan)
