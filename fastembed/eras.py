@@ -68,8 +68,6 @@ RENAMED_BY_3: Mapping[str, Mapping[str, str]] = {
 
 _SLOPES = frozenset({"ELU", "LeakyReLU", "ReLU", "ThresholdedReLU"})
 
-_RENORM = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
-
 # What an Embedding here can say that a Keras's config cannot: written only where it says something.
 _UNSAID = {"dropout": 0.0, "out_of_range": "raise", "float_ids": "exact"}
 
@@ -319,7 +317,7 @@ class TensorFlowKeras(Era):
     }
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
     _unsaid: ClassVar = {
-        "BatchNormalization": {"synchronized": False, **_RENORM},
+        "BatchNormalization": {"synchronized": False},
         "LayerNormalization": {"rms_scaling": False},
     }
 
@@ -424,6 +422,8 @@ class TensorFlowKeras(Era):
                     f"{self.name} has nothing like {entry}={entries[entry]!r:.80}: a config of this layer "
                     'can only be written in the era "keras3"'
                 )
+        if entries.get("renorm") is False:
+            entries = {key: value for key, value in entries.items() if not key.startswith("renorm")}
         if kind in _SLOPES:  # these Kerases keep such numbers in float32
             entries = {
                 key: float(np.float32(value)) if isinstance(value, (int, float)) else value

@@ -55,6 +55,8 @@ class _Elementwise(Layer):
 
 def _slope(layer: str, name: str, value: Any) -> Any:
     """``value`` if it is a number of at least 0."""
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value.item()  # tf.keras's ReLU has such in its configs
     if not (isinstance(value, numbers.Real) and float(value) >= 0):
         raise ValueError(
             f"{name} of a {layer} layer must be a number of at least 0. Received: {name}={value!r:.80}"

@@ -118,7 +118,8 @@ class Embedding(Layer):
     ) -> None:
         kwargs["autocast"] = False  # ids are never rounded
         if not {"input_shape", "batch_input_shape"} & kwargs.keys():
-            kwargs["input_shape"] = (input_length,)
+            several = isinstance(input_length, (list, tuple))
+            kwargs["input_shape"] = input_length if several else (input_length,)
         super().__init__(**kwargs)
         if self.input_dtype_said is None:
             self.input_dtype_said = "int32"  # in Keras 1's configs

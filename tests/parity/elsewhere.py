@@ -1,4 +1,4 @@
-"""Rows of the checklist that are no matter of layers, initializers, regularizers and constraints."""
+"""What Keras has besides: rows that are no matter of an embedding, its training and what lives around it."""
 
 from parity.features import Feature, Subject
 
@@ -42,13 +42,31 @@ SUBJECT = Subject(
         elsewhere="text",
     ),
     Feature(
-        "Sequential and functional models, pooling, optimizers, training",
+        "Sequential and functional models, compile and fit",
         "yes",
         "yes",
         "yes",
         "yes",
         "-",
         elsewhere="models",
+    ),
+    Feature(
+        "recurrent, convolutional and attention layers, other pooling",
+        "yes",
+        "yes",
+        "yes",
+        "yes",
+        "-",
+        elsewhere="models",
+    ),
+    Feature(
+        "Adafactor, Muon, LossScaleOptimizer",
+        "-",
+        "-",
+        "no Muon",
+        "yes",
+        "-",
+        elsewhere="other optimizers",
     ),
     Feature("ragged and sparse ids", "-", "-", "yes", "yes", "-", elsewhere="models"),
 )

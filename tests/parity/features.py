@@ -18,7 +18,7 @@ class Feature(NamedTuple):
 
     ``tests`` are pytest's node ids below tests/, of a file or of a function in it, without the file's
     ``test_`` and ``.py``: ``"eras::test_row_dropout"``. ``differs`` are the beginnings of rows of
-    docs/differences.md. ``elsewhere`` names what a row that is no matter of layers belongs to.
+    docs/differences.md. ``elsewhere`` names what a row that is not of this library's matters belongs to.
     """
 
     name: str

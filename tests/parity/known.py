@@ -452,7 +452,9 @@ KNOWN = [
             and (
                 not line.mentions("seed")
                 or line.text == "layer.more"
-                or line.mentions(".name = ", "add_weight(", "supports_masking = ", "lora", "quantize(")
+                or line.mentions(
+                    ".name = ", "add_weight(", "add_loss(", "supports_masking = ", "lora", "quantize("
+                )
             )
         ),
         backends=("numpy", "jax", "tensorflow"),

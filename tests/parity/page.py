@@ -91,7 +91,7 @@ def row(feature: Feature, said: str) -> str:
     if said == DIFFERS:
         said = f"[{said}](differences.md): " + "; ".join(feature.differs)
     if said == ELSEWHERE:
-        said = f"not about layers: {feature.elsewhere}"
+        said = f"elsewhere: {feature.elsewhere}"
     eras = feature.keras1, feature.keras2, feature.tf_keras, feature.keras3
     return f"| {' | '.join([feature.name, *eras, feature.ours, said, tests])} |"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import json
 
 import numpy as np
 import pytest
@@ -229,3 +231,263 @@ def policy(library, name):
 )
 def test_policies(agree, name):
     agree(policy, name)
+
+
+# --- Layers around an embedding -------------------------------------------------------------------
+
+AROUND = [
+    "layers.Activation('relu', name='x')",
+    "layers.Activation('hard_sigmoid', name='x')",
+    "layers.Activation('swish', name='x')",
+    "layers.Activation(activations.tanh, name='x')",
+    "layers.Dense(2, 'gelu', kernel_initializer='ones', activity_regularizer='l2', name='x')",
+    "layers.LeakyReLU(name='x')",
+    "layers.LeakyReLU(alpha=0.1, name='x')",
+    "layers.ELU(0.7, name='x')",
+    "layers.ReLU(name='x')",
+    "layers.ReLU(6.0, 0.1, 0.5, name='x')",
+    "layers.PReLU('ones', 'l2', 'non_neg', [1], name='x')",
+    "layers.ThresholdedReLU(0.3, name='x')",
+    "layers.Softmax([1, 2], name='x')",
+    "layers.Flatten('channels_first', name='x')",
+    "layers.Reshape((4, -1), name='x')",
+    "layers.Permute((2, 1), name='x')",
+    "layers.RepeatVector(3, name='x')",
+    "layers.Dropout(0.25, (1, None, 1), 3, name='x')",
+    "layers.SpatialDropout1D(0.5, name='x', trainable=False, dtype='mixed_float16')",
+    "layers.Masking(1.5, name='x')",
+    "layers.GlobalAveragePooling1D('channels_first', keepdims=True, name='x')",
+    "layers.GlobalMaxPooling1D(name='x')",
+    "layers.Concatenate(1, name='x')",
+    "layers.Add(name='x')",
+    "layers.Subtract(name='x')",
+    "layers.Multiply(name='x')",
+    "layers.Average(name='x')",
+    "layers.Maximum(name='x')",
+    "layers.Minimum(name='x')",
+    "layers.Dot(2, True, name='x')",
+    "layers.BatchNormalization(name='x')",
+    "layers.BatchNormalization(1, 0.9, 0.1, False, False, name='x')",
+    "layers.BatchNormalization(gamma_constraint='non_neg', beta_regularizer='l2', name='x')",
+    "layers.BatchNormalization(renorm=True, renorm_clipping={'rmax': 2.0}, name='x')",
+    "layers.LayerNormalization(axis=[1, 2], name='x')",
+    "layers.LayerNormalization(1, 0.1, False, True, 'ones', 'zeros', 'l2', 'l1', name='x')",
+]
+OF_TWO = "Concatenate", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Dot"
+
+
+def plain(value):
+    return value.item() if hasattr(value, "item") else dict(value)
+
+
+def in_file(config):
+    """A config as its file has it: TensorFlow's kinds of lists, dicts and numbers are plain ones there."""
+    return json.loads(json.dumps(config, default=plain))
+
+
+def config_in_file(library, expression):
+    return in_file(config(library, expression))
+
+
+def read_from_file(library, kind, written):
+    return in_file(read_back(begun(library), kind, written))
+
+
+@pytest.mark.parametrize("expression", AROUND)
+def test_configs_of_layers_around(agree, expression):
+    """They are equal, and travel both ways."""
+    kind = expression.partition("(")[0].partition(".")[2]
+    written = agree(config_in_file, expression)
+    assert agree(read_from_file, kind, written) == written
+
+
+def test_a_relu_from_memory():
+    """There tf.keras's config has arrays."""
+    numbers = np.array(6, "f4"), np.array(0.5, "f4"), np.array(0, "f4")
+    written = dict(zip(("max_value", "negative_slope", "threshold"), numbers))
+    assert fastembed.layers.ReLU.from_config(written).max_value == 6.0
+
+
+def seen(library, expression):
+    layer = make(begun(library), expression)
+    x = np.linspace(-2, 2, 24, dtype="float32").reshape(2, 3, 4)
+    x = x[:, 0] if "RepeatVector" in expression else x
+    inputs = [x, x[..., ::-1] + 1] if type(layer).__name__ in OF_TWO else x
+    shape = [each.shape for each in inputs] if isinstance(inputs, list) else inputs.shape
+    outputs = [np.asarray(layer(inputs))]
+    if "Normalization" in expression:
+        outputs += [np.asarray(layer(inputs, training=True)), *map(np.asarray, layer.get_weights())]
+    names = [weight.name for weight in layer.weights]
+    return outputs, names, tuple(layer.compute_output_shape(shape)), layer.supports_masking
+
+
+@pytest.mark.parametrize("expression", AROUND)
+def test_layers_around(around, expression):
+    theirs = around(seen, expression)
+    with fastembed.era("tf.keras"):
+        ours = seen(fastembed, expression)
+    assert_same(ours[1:], theirs[1:])
+    assert_near(ours[0], theirs[0])
+
+
+@pytest.fixture(scope="module")
+def around():
+    with process("tf_keras", "tensorflow") as ask:
+        yield ask
+
+
+def assert_near(ours, theirs):
+    assert not isinstance(theirs, Raised), theirs
+    for our, their in zip(ours, theirs):
+        assert (our.dtype, our.shape) == (their.dtype, their.shape)
+        np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-6)
+
+
+def axes_in_configs(library, expression):
+    layer = make(begun(library), expression)
+    layer.build((None, 3, 4))
+    return in_file(layer.get_config())["axis"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "ours", "theirs"),
+    [
+        ("layers.BatchNormalization()", -1, [2]),
+        ("layers.BatchNormalization([1])", 1, [1]),
+        ("layers.LayerNormalization()", [-1], [2]),
+        ("layers.LayerNormalization([1, 2])", [1, 2], [1, 2]),
+    ],
+)
+def test_axes_in_configs(around, expression, ours, theirs):
+    with fastembed.era("tf.keras"):
+        assert axes_in_configs(fastembed, expression) == ours
+    assert around(axes_in_configs, expression) == theirs
+
+
+# --- Optimizers -----------------------------------------------------------------------------------
+
+OPTIMIZERS = [
+    "optimizers.SGD()",
+    "optimizers.SGD(0.1, 0.9, True)",
+    "optimizers.SGD(0.1, 0.9, False, 0.01)",
+    "optimizers.RMSprop()",
+    "optimizers.RMSprop(0.1, 0.8, 0.5, 1e-3, True)",
+    "optimizers.Adagrad()",
+    "optimizers.Adagrad(0.1, 0.2, 1e-3)",
+    "optimizers.Adadelta()",
+    "optimizers.Adadelta(1.0, 0.9, 1e-6)",
+    "optimizers.Adam()",
+    "optimizers.Adam(0.01, 0.8, 0.99, 1e-5, amsgrad=True)",
+    "optimizers.Adam(0.01, clipnorm=0.1)",
+    "optimizers.Adam(0.01, clipvalue=0.1)",
+    "optimizers.Adam(0.01, global_clipnorm=0.1)",
+    "optimizers.Adam(0.01, weight_decay=0.1, use_ema=True, ema_momentum=0.5)",
+    "optimizers.AdamW()",
+    "optimizers.AdamW(0.01, 0.1)",
+    "optimizers.Adamax()",
+    "optimizers.Adamax(0.01, 0.8, 0.99, 1e-5)",
+    "optimizers.Nadam()",
+    "optimizers.Nadam(0.01, 0.8, 0.99, 1e-5)",
+    "optimizers.Ftrl()",
+    "optimizers.Ftrl(0.1, -0.7, 0.2, 0.01, 0.02, 0.03, beta=0.1)",
+    "optimizers.Lion()",
+    "optimizers.Lion(0.01, 0.8, 0.9)",
+    "optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 3, 0.5, True))",
+    "optimizers.SGD(optimizers.schedules.InverseTimeDecay(0.1, 3, 0.5))",
+    "optimizers.SGD(optimizers.schedules.PiecewiseConstantDecay([1, 3], [0.3, 0.2, 0.1]))",
+    "optimizers.SGD(optimizers.schedules.PolynomialDecay(0.1, 3, 0.01, 2.0, True))",
+    "optimizers.SGD(optimizers.schedules.CosineDecay(0.0, 5, 0.1, warmup_target=0.3, warmup_steps=2))",
+    "optimizers.SGD(optimizers.schedules.CosineDecayRestarts(0.1, 2, 1.5, 0.9, 0.1))",
+]
+LEGACY = [
+    "optimizers.legacy.SGD()",
+    "optimizers.legacy.SGD(0.1, 0.9, True, decay=0.1)",
+    "optimizers.legacy.SGD(lr=0.1)",
+    "optimizers.legacy.RMSprop()",
+    "optimizers.legacy.RMSprop(0.1, 0.8, 0.5, 1e-3, True, decay=0.1)",
+    "optimizers.legacy.Adagrad()",
+    "optimizers.legacy.Adadelta(1.0)",
+    "optimizers.legacy.Adam(0.01, 0.8, 0.99, 1e-5, True, decay=0.3)",
+    "optimizers.legacy.Adam(0.01, clipnorm=0.1)",
+    "optimizers.legacy.Adam(0.01, global_clipnorm=0.1)",
+    "optimizers.legacy.Adamax()",
+    "optimizers.legacy.Nadam()",
+    "optimizers.legacy.Nadam(0.01, 0.8, schedule_decay=0.1)",
+    "optimizers.legacy.Ftrl(0.1, -0.7, 0.2, 0.01, 0.02, beta=0.1)",
+    "optimizers.legacy.SGD(optimizers.schedules.ExponentialDecay(0.1, 3, 0.5))",
+]
+
+
+def moved(library, optimizer, steps=6):
+    """A table and a vector after some steps, by an optimizer or by what `serialize` wrote of one."""
+    if isinstance(optimizer, str):
+        optimizer = make(library, optimizer)
+    else:
+        optimizer = library.optimizers.deserialize(optimizer)
+    if library is fastembed:
+        variable, gradient = fastembed.Variable, np.asarray
+    else:
+        tensorflow = importlib.import_module("tensorflow")
+        variable, gradient = tensorflow.Variable, tensorflow.constant
+    rng = np.random.default_rng(0)
+    variables = [variable(rng.normal(size=shape).astype("f4")) for shape in ((5, 3), (3,))]
+    for _ in range(steps):
+        gradients = [rng.normal(size=tuple(each.shape)).astype("f4") for each in variables]
+        optimizer.apply_gradients(zip(map(gradient, gradients), variables))
+    return [np.asarray(each) for each in variables]
+
+
+def optimizer_in_file(library, expression):
+    optimizer = make(library, expression)
+    return {"class_name": type(optimizer).__name__, "config": in_file(optimizer.get_config())}
+
+
+@pytest.mark.parametrize("expression", OPTIMIZERS)
+def test_optimizers(around, expression):
+    with fastembed.era("tf.keras"):
+        ours = moved(fastembed, expression)
+    assert_near(ours, around(moved, expression))
+
+
+@pytest.mark.parametrize("era", ["tf.keras", "keras3"])
+@pytest.mark.parametrize("expression", OPTIMIZERS)
+def test_configs_of_optimizers(around, expression, era):
+    """Those that tf.keras wrote are read in every era; ours say the same, and more."""
+    theirs = around(optimizer_in_file, expression)
+    with fastembed.era("tf.keras"):
+        ours = optimizer_in_file(fastembed, expression)
+    with fastembed.era(era):
+        read = fastembed.optimizers.deserialize(theirs).get_config()
+    if isinstance(rate := ours["config"]["learning_rate"], dict):
+        rate["config"]["name"] = None  # as there
+    assert read == ours["config"]
+    unsaid = {key: theirs["config"].pop(key) for key in ("jit_compile", "is_legacy_optimizer")}
+    assert {key: read[key] for key in theirs["config"]} == theirs["config"]
+    assert not any(unsaid.values())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("era", ["tf.keras", "keras3"])
+@pytest.mark.parametrize("expression", LEGACY)
+def test_optimizers_of_2_10(around, expression, era):
+    """Their configs are read in every era, and move weights as they did."""
+    with fastembed.era(era):
+        ours = moved(fastembed, around(optimizer_in_file, expression))
+    assert_near(ours, around(moved, expression))
+
+
+@pytest.mark.parametrize(
+    ("expression", "as_if"),
+    [
+        ("optimizers.SGD(lr=0.1)", "optimizers.SGD()"),
+        ("optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2)", None),
+        ("optimizers.legacy.Adagrad(0.1, 0.2, 1e-3)", None),
+    ],
+)
+def test_optimizers_where_we_differ(around, expression, as_if):
+    theirs = around(moved, expression)
+    with fastembed.era("tf.keras"):
+        ours = moved(fastembed, expression.replace(".legacy", ""))
+        assert np.abs(ours[0] - theirs[0]).max() > 1e-5
+        if as_if is not None:
+            assert_near(moved(fastembed, as_if), theirs)
