@@ -304,7 +304,8 @@ cdef class Steps:
             steps.constants[3] = np.sqrt(1 - constants["beta_2"] ** NADAM_SETTLED)
         is_double = dtype == np.float64
         self.kernels = fe_steps_for(_isa, is_double)
-        steps.least = np.finfo(dtype).tiny
+        # XLA, which computes for Keras, takes numbers below the normal ones for zero.
+        steps.least = np.finfo(dtype).tiny / constants["beta_1"] if constants.get("beta_1") else HUGE_VAL
         self.mode, self.decays, self.level, self.moves = mode, decays, True, False
         if mode != "sparse":
             return

@@ -83,7 +83,7 @@ typedef struct {
     /* fades[i][k]: what slot i is multiplied with in k <= window idle steps; NULL: it does not fade. */
     const double *fades[FE_MOST_SLOTS];
     double log_fades[FE_MOST_SLOTS];
-    double least;     /* Lion: a slot below it has no sign any more */
+    double least;     /* Lion: a slot below it moves no row, because b1 times it is no normal number */
     double last_rate; /* Ftrl: the learning rate of the last step, which all its rows follow */
 } fe_steps;
 

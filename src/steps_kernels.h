@@ -19,6 +19,7 @@ enum {
 typedef struct {
     int32_t last;                   /* step that moved it */
     int32_t idle;                   /* steps since; 0: nothing is owed */
+    double kept;                    /* 1 - decay of the step that follows */
     double growth;                  /* what decay has made of it, minus 1 */
     double terms[FE_MOST_TERMS];    /* N_j */
     double fades[FE_MOST_SLOTS];    /* of its slots */
@@ -59,25 +60,31 @@ static inline double sum_lion(const fe_steps *steps, int32_t from, int32_t to)
     return past_of(steps, to)[FE_MOVED] - kept * past_of(steps, from)[FE_MOVED];
 }
 
-static void find_debt(const fe_steps *steps, uint64_t row, fe_debt *debt)
+/* What a row is owed; and with it, so that it is rounded once, what decay makes of it in the step that
+ * follows. */
+static void find_debt(const fe_steps *steps, uint64_t row, double decay, fe_debt *debt)
 {
     const int32_t last = steps->last ? steps->last[row] : steps->now, idle = steps->now - last;
     debt->last = last;
     debt->idle = idle > 0 ? idle : 0; /* a lookup may meet rows of a step that it knows nothing of yet */
     if (idle <= 0)
         return;
+    debt->kept = 1 - decay;
     debt->growth = growth_between(steps, last, steps->now);
+    debt->growth -= decay * (1 + debt->growth);
     for (int i = 0; i < FE_MOST_SLOTS; ++i)
         debt->fades[i] = fade_of(steps, i, idle);
     if (steps->rule == FE_LION) {
-        debt->moved = sum_lion(steps, last, steps->now);
+        debt->moved = debt->kept * sum_lion(steps, last, steps->now);
         /* It moves in idle step k while |m| b2^(k-1) has a sign. */
         debt->least = steps->least * exp(-(idle - 1) * steps->log_fades[0]);
     }
     if (!steps->terms)
         return;
     const double *terms = past_of(steps, last) + FE_TERMS;
-    double kept = idle > steps->window ? 1 + growth_between(steps, last + steps->window, steps->now) : 1;
+    double kept = debt->kept;
+    if (idle > steps->window)
+        kept *= 1 + growth_between(steps, last + steps->window, steps->now);
     for (int j = 0; j < steps->terms; ++j)
         debt->terms[j] = terms[j] * kept;
     debt->is_walked = steps->rule == FE_NADAM && past_of(steps, last)[FE_CORRECTED] < steps->constants[3];
@@ -88,24 +95,28 @@ static void find_debt(const fe_steps *steps, uint64_t row, fe_debt *debt)
 #define FE_SQRT sqrtf
 #define FE_FABS fabsf
 #define FE_POW powf
+#define FE_TINY FLT_MIN
 #include "steps_numbers.h"
 #undef number
 #undef FE_NUMBER
 #undef FE_SQRT
 #undef FE_FABS
 #undef FE_POW
+#undef FE_TINY
 
 #define number double
 #define FE_NUMBER(name) name##_float64
 #define FE_SQRT sqrt
 #define FE_FABS fabs
 #define FE_POW pow
+#define FE_TINY DBL_MIN
 #include "steps_numbers.h"
 #undef number
 #undef FE_NUMBER
 #undef FE_SQRT
 #undef FE_FABS
 #undef FE_POW
+#undef FE_TINY
 
 const fe_step_kernels FE_PASTE(fe_float32_steps, FE_ISA) = {
     move_rows_float32,

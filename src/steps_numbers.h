@@ -37,16 +37,17 @@ FE_TARGET FE_INLINE void FE_NUMBER(add_series)(number *restrict out, const numbe
 }
 
 /* Nadam before its corrections have settled: one step after the other. */
-FE_TARGET static void FE_NUMBER(walk)(const fe_steps *steps, int32_t last, number *out, const number *w,
-                                      const number *m, const number *v, ptrdiff_t n)
+FE_TARGET static void FE_NUMBER(walk)(const fe_steps *steps, const fe_debt *debt, number *out,
+                                      const number *w, const number *m, const number *v, ptrdiff_t n)
 {
+    const int32_t last = debt->last;
     const double epsilon = steps->constants[2];
     int32_t idle = steps->now - last, moved = idle < steps->window ? idle : steps->window;
-    const double kept_after = 1 + growth_between(steps, last + moved, steps->now);
+    const double kept_after = debt->kept * (1 + growth_between(steps, last + moved, steps->now));
     for (ptrdiff_t j = 0; j < n; ++j) {
         double value = w[j];
         if (m[j] == 0) {
-            out[j] = (number)(value * (1 + growth_between(steps, last, steps->now)));
+            out[j] = (number)(value * debt->kept * (1 + growth_between(steps, last, steps->now)));
             continue;
         }
         for (int32_t k = 1; k <= moved; ++k) {
@@ -69,7 +70,7 @@ static inline double FE_NUMBER(lion_of)(const fe_steps *steps, const fe_debt *de
         return debt->moved;
     int32_t end = debt->last + 1 + (int32_t)floor(log(size / steps->least) / -steps->log_fades[0]);
     end = end < steps->now ? end : steps->now;
-    return sum_lion(steps, debt->last, end) * (1 + growth_between(steps, end, steps->now));
+    return debt->kept * sum_lion(steps, debt->last, end) * (1 + growth_between(steps, end, steps->now));
 }
 
 /* At most CHUNK numbers of a row, with all that is owed to them. */
@@ -100,7 +101,7 @@ FE_TARGET static void FE_NUMBER(finish_some)(const fe_steps *steps, const fe_deb
     }
     case FE_NADAM:
         if (debt->is_walked) {
-            FE_NUMBER(walk)(steps, debt->last, out, w, s0, s1, n);
+            FE_NUMBER(walk)(steps, debt, out, w, s0, s1, n);
             break;
         } /* else its sum is Adam's, of v corrected as it was at the row's last step */
         /* fall through */
@@ -129,9 +130,9 @@ FE_TARGET static void FE_NUMBER(finish_some)(const fe_steps *steps, const fe_deb
         const number moved = (number)debt->moved, least = (number)debt->least;
         int died = 0;
         for (ptrdiff_t j = 0; j < n; ++j) {
-            const number size = FE_FABS(s0[j]), kept = w[j] + w[j] * growth;
+            const number size = FE_FABS(s0[j]);
             died |= size < least && size > 0;
-            out[j] = size >= least ? (s0[j] > 0 ? kept - moved : kept + moved) : kept;
+            out[j] = w[j] + (w[j] * growth - (size >= least ? (s0[j] > 0 ? moved : -moved) : 0));
         }
         for (ptrdiff_t j = 0; died && j < n; ++j)
             if (FE_FABS(s0[j]) < least) {
@@ -163,11 +164,14 @@ FE_TARGET static void FE_NUMBER(finish_row)(const fe_steps *steps, const fe_debt
     }
 }
 
-FE_TARGET static void FE_NUMBER(fade_row)(number *slot, double fade, ptrdiff_t n)
+/* What a slot has faded to; of Lion's, what is less than a normal number is nothing (steps.h). */
+FE_TARGET static void FE_NUMBER(fade_row)(const fe_steps *steps, number *slot, double fade, ptrdiff_t n)
 {
-    const number factor = (number)fade;
-    for (ptrdiff_t j = 0; j < n; ++j)
-        slot[j] *= factor;
+    const number factor = (number)fade, least = steps->rule == FE_LION ? FE_TINY : 0;
+    for (ptrdiff_t j = 0; j < n; ++j) {
+        const number faded = slot[j] * factor;
+        slot[j] = FE_FABS(faded) < least ? 0 : faded;
+    }
 }
 
 FE_TARGET FE_INLINE void FE_NUMBER(fetch_ahead)(const fe_steps *steps, const uint64_t *rows, ptrdiff_t i,
@@ -198,22 +202,22 @@ FE_TARGET static void FE_NUMBER(finish_rows)(const fe_steps *steps, int which, c
         FE_NUMBER(fetch_ahead)(steps, rows, i, n, 0, steps->row_bytes);
         for (int j = 0; j < FE_MOST_SLOTS; ++j)
             slots[j] = (const number *)(steps->slots[j] ? steps->slots[j] + start : NULL);
-        find_debt(steps, rows[i], &debt);
+        find_debt(steps, rows[i], 0, &debt);
         if (out != (which < 0 ? w : slots[which]) && (which >= 0 || debt.idle == 0))
             memcpy(out, which < 0 ? w : slots[which], steps->row_bytes);
         if (debt.idle && which < 0)
             FE_NUMBER(finish_row)(steps, &debt, out, w, slots[0], slots[1], slots[2], dim);
         if (debt.idle && which >= 0)
-            FE_NUMBER(fade_row)(out, debt.fades[which], dim);
+            FE_NUMBER(fade_row)(steps, out, debt.fades[which], dim);
     }
 }
 
 /* --- One step ------------------------------------------------------------------------------------- */
 
 /* Numbers by their gradients; NULL: those are zero. */
-FE_TARGET static void FE_NUMBER(move)(const fe_steps *steps, number *restrict w, number *restrict s0,
-                                      number *restrict s1, number *restrict s2, const number *restrict g,
-                                      ptrdiff_t n)
+FE_TARGET static void FE_NUMBER(move)(const fe_steps *steps, double decay, number *restrict w,
+                                      number *restrict s0, number *restrict s1, number *restrict s2,
+                                      const number *restrict g, ptrdiff_t n)
 {
     static const number zeros[ZEROS] = {0};
     const double *c = steps->constants;
@@ -221,17 +225,17 @@ FE_TARGET static void FE_NUMBER(move)(const fe_steps *steps, number *restrict w,
                  x2 = (number)steps->numbers[2];
     if (!g) { /* in chunks, so that there is one loop a rule */
         for (; n > ZEROS; n -= ZEROS, w += ZEROS) {
-            FE_NUMBER(move)(steps, w, s0, s1, s2, zeros, ZEROS);
+            FE_NUMBER(move)(steps, decay, w, s0, s1, s2, zeros, ZEROS);
             s0 += s0 ? ZEROS : 0;
             s1 += s1 ? ZEROS : 0;
             s2 += s2 ? ZEROS : 0;
         }
         g = zeros;
     }
-    if (steps->decay != 0) {
-        const number decay = (number)steps->decay;
+    if (decay != 0) {
+        const number part = (number)decay;
         for (ptrdiff_t j = 0; j < n; ++j)
-            w[j] -= w[j] * decay;
+            w[j] -= w[j] * part;
     }
     switch (steps->rule) {
     case FE_SGD:
@@ -362,9 +366,9 @@ FE_TARGET static void FE_NUMBER(move)(const fe_steps *steps, number *restrict w,
         const number beta_1 = (number)c[0], rest_1 = (number)(1 - c[0]), beta_2 = (number)c[1],
                      rest_2 = (number)(1 - c[1]);
         for (ptrdiff_t j = 0; j < n; ++j) {
-            number way = beta_1 * s0[j] + rest_1 * g[j];
-            w[j] -= way > 0 ? x0 : way < 0 ? -x0 : way * x0; /* zero, or NaN */
-            s0[j] = beta_2 * s0[j] + rest_2 * g[j];
+            number way = beta_1 * s0[j] + rest_1 * g[j], next = beta_2 * s0[j] + rest_2 * g[j];
+            w[j] -= way >= FE_TINY ? x0 : way <= -FE_TINY ? -x0 : way != way ? way : 0;
+            s0[j] = FE_FABS(next) < FE_TINY ? 0 : next;
         }
         break;
     }
@@ -382,7 +386,7 @@ FE_TARGET static void FE_NUMBER(move)(const fe_steps *steps, number *restrict w,
 }
 
 /* A row whose slot is one number. */
-FE_TARGET static void FE_NUMBER(move_rowwise)(const fe_steps *steps, number *restrict w,
+FE_TARGET static void FE_NUMBER(move_rowwise)(const fe_steps *steps, double decay, number *restrict w,
                                               number *restrict slot, const number *restrict g, ptrdiff_t n)
 {
     double lanes[LANES] = {0}, sum = 0;
@@ -396,10 +400,10 @@ FE_TARGET static void FE_NUMBER(move_rowwise)(const fe_steps *steps, number *res
         sum += lanes[lane];
     if (n)
         *slot += (number)(sum / n);
-    const number decay = (number)steps->decay;
+    const number part = (number)decay;
     const number rate = (number)steps->numbers[0] / FE_SQRT(*slot + (number)steps->constants[0]);
-    for (j = 0; decay != 0 && j < n; ++j)
-        w[j] -= w[j] * decay;
+    for (j = 0; part != 0 && j < n; ++j)
+        w[j] -= w[j] * part;
     for (j = 0; j < n; ++j)
         w[j] -= rate * g[j];
     if (steps->is_nonneg)
@@ -424,22 +428,29 @@ FE_TARGET static void FE_NUMBER(move_rows)(const fe_steps *steps, const uint64_t
         else
             for (int j = 0; j < FE_MOST_SLOTS; ++j)
                 slots[j] = (number *)(steps->slots[j] ? steps->slots[j] + start : NULL);
+        double decay = steps->decay;
         if (steps->last) {
-            find_debt(steps, row, &debt);
+            const int pays =
+                steps->terms || steps->decays || steps->rule == FE_LION || steps->rule == FE_FTRL;
+            /* Ftrl's rows are made of its slots, and then decayed. */
+            const int also_decays = pays && steps->rule != FE_FTRL;
+            find_debt(steps, row, also_decays ? decay : 0, &debt);
             if (debt.idle) {
-                if (steps->terms || steps->decays || steps->rule == FE_FTRL || steps->rule == FE_LION)
+                if (pays)
                     FE_NUMBER(finish_row)(steps, &debt, w, w, slots[0], slots[1], slots[2], dim);
+                if (also_decays)
+                    decay = 0;
                 for (int j = 0; j < FE_MOST_SLOTS; ++j)
                     if (steps->fades[j])
-                        FE_NUMBER(fade_row)(slots[j], debt.fades[j], dim);
+                        FE_NUMBER(fade_row)(steps, slots[j], debt.fades[j], dim);
             }
             if (marks)
                 steps->last[row] = steps->now + 1;
         }
         if (steps->rule == FE_ROWWISE_ADAGRAD)
-            FE_NUMBER(move_rowwise)(steps, w, slots[0], g, dim);
+            FE_NUMBER(move_rowwise)(steps, decay, w, slots[0], g, dim);
         else
-            FE_NUMBER(move)(steps, w, slots[0], slots[1], slots[2], g, dim);
+            FE_NUMBER(move)(steps, decay, w, slots[0], slots[1], slots[2], g, dim);
     }
 }
 
@@ -448,7 +459,7 @@ FE_TARGET static void FE_NUMBER(move_run)(const fe_steps *steps, size_t from, si
     number *slots[FE_MOST_SLOTS];
     for (int j = 0; j < FE_MOST_SLOTS; ++j)
         slots[j] = (number *)(steps->slots[j] ? steps->slots[j] + from : NULL);
-    FE_NUMBER(move)(steps, (number *)(steps->rows + from), slots[0], slots[1], slots[2],
+    FE_NUMBER(move)(steps, steps->decay, (number *)(steps->rows + from), slots[0], slots[1], slots[2],
                     (const number *)gradient, (ptrdiff_t)((to - from) / sizeof(number)));
 }
 

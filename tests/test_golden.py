@@ -143,3 +143,38 @@ def test_ids_outside_as_keras_looks_them_up(outside):
 def test_fractions_that_are_cut():
     layer = fastembed.layers.Embedding(4, 1, weights=np.arange(4.0)[:, None], float_ids="truncate")
     assert layer(np.array([2.7, -0.5])).tolist() == [[2], [0]]
+
+
+# --- Optimizers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "repeated", "once", "others"),
+    [
+        ("SGD(0.1)", 0.1, 0.7, 1),
+        ("SGD(0.1, momentum=0.9)", -0.683, 0.439, 1),
+        ("SGD(0.1, clipnorm=1.0)", 0.798754, 0.932918, 1),
+        ("SGD(0.1, clipvalue=0.5)", 0.85, 0.85, 1),
+        ("SGD(0.1, weight_decay=0.1)", 0.079269, 0.673289, 0.970299),
+        ("Adagrad(0.1)", 0.772408, 0.778851, 1),
+        ("RMSprop(0.1)", 0.262262, 0.262262, 1),
+        ("Adam(0.1)", 0.700002, 0.700003, 1),
+        ("Adadelta(0.1)", 0.999571, 0.999571, 1),
+        ("Adamax(0.1)", 0.7, 0.7, 1),
+        ("Lion(0.1)", 0.7, 0.7, 1),
+        ("Nadam(0.1)", 0.745229, 0.745229, 1),
+        ("Ftrl(0.1)", 0.667579, 0.47734, 0),
+    ],
+)
+def test_optimizers_sum_repeated_ids_first(optimizer, repeated, once, others):
+    """Three steps with the sum of the rows of three times row 1 and once row 2 as loss, on JAX and torch."""
+    embedding = fastembed.layers.Embedding(5, 2, embeddings_initializer="ones")
+    optimizer = make(fastembed, f"optimizers.{optimizer}")
+    for _ in range(3):
+        rows = embedding(np.array([[1, 1, 1, 2]]), training=True)
+        embedding.backward(np.ones_like(rows))
+        optimizer.apply_gradients([(embedding.embeddings.gradient, embedding.embeddings)])
+        embedding.embeddings.clear_gradient()
+    expected = np.repeat([[others], [repeated], [once], [others], [others]], 2, axis=1)
+    # Keras has powers of float32: 1 - 0.999 is 1.3e-5 away from it.
+    np.testing.assert_allclose(embedding.embeddings.numpy(), expected, rtol=0, atol=4e-6)

@@ -92,7 +92,7 @@ def agree_to_raise(keras, program, *args):
 
 
 def make(library, expression):
-    return eval(expression, {**vars(library), "np": np})
+    return eval(expression, {**vars(library), "optimizers": library.optimizers, "np": np})
 
 
 # --- Programs in lines ----------------------------------------------------------------------------
