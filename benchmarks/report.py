@@ -48,8 +48,8 @@ Written by `python -m benchmarks`. Compare ratios, not times: our process and th
 and a ratio is of one round, the peer's time by ours, so **above 1 we are faster**. Shown is the median of
 the rounds and, in brackets, 10 % to 90 % of them. Our side is the public call, `layer(ids)`; a peer gets
 its ids and gives its rows in its own type. float32 tables made from a seed, random ids, four sets of them
-in turn, answers checked before they are timed, a result dropped before the next call. What falls short, and
-what limits it: docs/decisions.md, at its end."""
+in turn, answers checked before they are timed, a result dropped before the next call. Rounds in which another
+process took a CPU are repeated, for a while. What falls short, and what limits it: docs/decisions.md."""
 COLUMNS = """\
 *Best peer* is the one that comes closest to us. *Then a sum*: NumPy adds the output up after each call,
 within the time. *Two results kept*: the last two are alive during a call. Each of these columns has a best
