@@ -270,8 +270,9 @@ class Variable(NDArrayOperatorsMixin):
         self._creditor = creditor
 
     def _refresh_followers(self) -> None:
-        for follower in list(self._followers):
-            follower.refresh()
+        if self._followers:
+            for follower in list(self._followers):
+                follower.refresh()
 
     def settle(self) -> None:
         """Make the moves that an optimizer owes to rows: lookups then find them made, until the next step."""

@@ -232,8 +232,8 @@ class Ledger:
 
     def _is_ours(self, i: int) -> bool:
         """Whether nobody but this ledger has changed a variable."""
-        variable = self._variables[i]
-        return variable._creditor is self and self._additions.get(i) in (None, _additions(variable))
+        variable, additions = self._variables[i], self._additions.get(i)
+        return variable._creditor is self and (additions is None or additions == _additions(variable))
 
     def _new_base(self, i: int) -> NDArray[Any]:
         """The memory of a variable, to be moved in place from now on."""
