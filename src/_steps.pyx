@@ -103,9 +103,9 @@ cdef enum:
     LEAST_PAST = 1024 * 1024
     # What is brought forward at each step: 20 us at most. Rules that would need more take the dense pass.
     MOST_OF_PAST = 65536
-    # What a step of rows counts for each byte of its gradient, when it is decided whether to share it: rows and
-    # two slots are read and written, with two roots and two divisions a number. 1,000 rows of Adam's in 1M x 64
-    # took 115 us on the thread that called, and take 86 with a team that is woken.
+    # What a step of rows counts for each byte of its gradient, when it is decided whether to share it: rows
+    # and two slots are read and written, with two roots and two divisions a number. 1,000 rows of Adam's in
+    # 1M x 64 took 115 us on the thread that called, and take 86 with a team that is woken.
     RANDOM = 12
     # Powers that are kept of slots which move no rows; beyond, they are computed.
     KEPT_POWERS = 512
