@@ -441,7 +441,7 @@ class BatchNormalization(_Normalization):
         usual = np.maximum(usual, np.sqrt(np.asarray(self.epsilon, mean.dtype)))
         bounds = self.renorm_clipping or {}
         furthest = bounds.get("dmax")
-        r = np.clip(deviation / usual, bounds.get("rmin"), bounds.get("rmax"))
+        r = np.clip(deviation / usual, bounds.get("rmin", -np.inf), bounds.get("rmax", np.inf))
         d = (mean - usual_mean) / usual
         return r, d if furthest is None else np.clip(d, -furthest, furthest)
 
