@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import pickle
 import re
@@ -156,8 +155,6 @@ def test_configs_of_earlier_eras():
 
 @pytest.fixture(scope="module")
 def keras():
-    if not importlib.util.find_spec("keras"):
-        pytest.skip("real Keras is not installed (it needs NumPy 2)")
     with process("keras") as ask:
         yield ask
 
