@@ -510,6 +510,7 @@ class Layer(State):
         Parameters
         ----------
         upstream : array_like, of the output's shape
+            For several outputs a list, tuple or dict of arrays, as `backpropagate` takes it.
 
         Returns
         -------
@@ -536,6 +537,13 @@ class Layer(State):
                 "training=True or inside fastembed.recording() first, once for each backward"
             )
         remembered, shape, *outputs = calls[-1]
+        if isinstance(upstream, (list, tuple, dict)) and any(
+            hasattr(each, "shape") for each in flatten(upstream)
+        ):
+            several: Any = upstream
+            gradient = self.backpropagate(remembered, several)
+            calls.pop()
+            return gradient
         upstream = np.asarray(upstream)
         if isinstance(shape, Table):  # which answered alone
             shape = (*remembered[0].shape, *shape.shape[1:])
