@@ -86,6 +86,9 @@ class InputLayer(Layer):
         """The shape of a batch."""
         return self.batch_shape
 
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)  # with its tensor, which leads to nothing else
+
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         return self._era.config_of_input(self)

@@ -759,7 +759,9 @@ class Layer(State):
             self.build(**config["shapes_dict"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)  # said, because the compiled base has more, which is made anew
+        # Said, because the compiled base has more, which is made anew. The graphs that a layer is part of are
+        # those of models, which keep them.
+        return {key: value for key, value in self.__dict__.items() if key != "_inbound_nodes"}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

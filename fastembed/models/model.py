@@ -264,8 +264,11 @@ class Model(Trainer, Layer):
         return self._structured_outputs(outputs)
 
     def remember(self, inputs: Any, outputs: Any) -> Any:
-        """What each layer remembers."""
-        return self._recorded.__dict__.pop("tape"), [np.shape(each) for each in flatten(outputs)]
+        """What each layer remembers; where a subclass has a `call` of its own, inputs and outputs."""
+        tape = self._recorded.__dict__.pop("tape", None)
+        if tape is None:
+            return inputs, outputs
+        return tape, [np.shape(each) for each in flatten(outputs)]
 
     def backpropagate(self, remembered: Any, upstream: Any) -> Any:
         """Add the gradients of all weights; return those of the inputs, in their structure."""
@@ -406,6 +409,12 @@ class Model(Trainer, Layer):
             calls = self._recorded.__dict__.get("calls")
             if calls:
                 calls.clear()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        inputs = [feed.tensor.node for feed in self._feeds if feed.tensor.node is not None]
+        for node in (*inputs, *self._nodes):  # which layers do not keep when they are copied alone
+            node.note()
 
     def _user_inputs(self, inputs: Sequence[Any]) -> Any:
         return inputs[0] if len(inputs) == 1 else pack_as(self._inputs_struct, inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from fastembed import eras
@@ -44,7 +43,7 @@ class Sequential(Model):
 
     def __init__(
         self,
-        layers: Iterable[Any] | None = None,
+        layers: Any = None,
         trainable: Any = True,
         name: Any = None,
         **kwargs: Any,
