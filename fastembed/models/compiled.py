@@ -90,6 +90,8 @@ class Outputs:
     def __init__(self, structure: Any, names: Sequence[str] | None = None) -> None:
         self.count = sum(1 for _ in flatten(structure))
         self.structure = pack_as(structure, range(self.count))
+        if isinstance(structure, Mapping) and not any(map(_is_nested, structure.values())):
+            names = sorted(structure)  # the keys, whatever the layers are called
         self.names: list[str | None] = [None] * self.count if not names else list(names)
 
     def parts(self, given: Any, what: str, with_loss: Sequence[int] = ()) -> list[Any]:
@@ -164,8 +166,6 @@ class Outputs:
             items = items_of(structure)
             if len(items) != len(given):
                 items = list(flatten(structure))
-            if len(items) == 1 < len(given):  # several losses of one output
-                items *= len(given)
             if len(items) != len(given):
                 raise IndexError(len(given))
             for item, value in zip(items, given):
@@ -250,7 +250,7 @@ class CompiledLoss:
             _OutputLoss(number, loss, weight, _loss_name(outputs, number, loss))
             for (number, loss), weight in zip(found, weights)
         ]
-        self.with_loss = sorted({number for number, _ in found})
+        self.with_loss = sorted(number for number, _ in found)
         if len(self._parts) > 1:
             for part in self._parts:
                 part.tracker = metrics_module.Mean(name=f"{part.name}_loss")
@@ -390,7 +390,7 @@ class _OutputMetric:
 
     def __init__(self, number: int, given: Any, weighted: bool) -> None:
         self.number, self.given, self.weighted = number, given, weighted
-        self.metric: Metric | None = None if _depends_on_shapes(given) else _made_metric(given)
+        self.metric: Any = None if _depends_on_shapes(given) else _made_metric(given)
         self.name = given if self.metric is None else self.metric.name
 
 
@@ -469,14 +469,19 @@ class CompiledMetrics:
                 part.metric.name = part.name
         self.built = True
 
-    def update(self, y: Arrays, y_pred: Arrays, weights: Arrays) -> None:
-        """Take in a batch of lists with one entry an output."""
+    def update(self, y: Arrays, y_pred: Arrays, weights: Arrays, masks: Arrays | None = None) -> None:
+        """Take in a batch of lists with one entry an output.
+
+        Means of functions obey masks. Keras on JAX loses those in training, so `fit` gives none.
+        """
         for part in self._parts:
-            at, metric = part.number, part.metric
-            if part.weighted:
-                metric.update_state(_labels_of(y, part), y_pred[at], weights[at])  # type: ignore[union-attr]
-            else:
-                metric.update_state(_labels_of(y, part), y_pred[at])  # type: ignore[union-attr]
+            at, settings = part.number, {}
+            if part.weighted and weights[at] is not None:
+                settings["sample_weight"] = weights[at]
+            if masks is not None and masks[at] is not None:
+                if isinstance(part.metric, metrics_module.MeanMetricWrapper):
+                    settings["mask"] = masks[at]
+            part.metric.update_state(_labels_of(y, part), y_pred[at], **settings)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in a batch, in the structure of the outputs."""
@@ -498,7 +503,7 @@ class CompiledMetrics:
         """What each of them is now, under its name in logs."""
         if not self.built:
             raise ValueError("Cannot get result() since the metric has not yet been built.")
-        return {name: part.metric.result() for name, part in self._by_log.items()}  # type: ignore[union-attr]
+        return {name: part.metric.result() for name, part in self._by_log.items()}
 
 
 def _metrics_of(outputs: Outputs, given: Any, argument: str) -> Iterator[tuple[int, Any]]:

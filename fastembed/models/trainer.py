@@ -443,7 +443,7 @@ class Trainer(_Base):
         compiled.loss_tracker.update_state(loss, sample_weight=len(inputs[0]))
         if learners.measures:
             return self.compute_metrics(x, y, self._structured_outputs(outputs), sample_weight)
-        compiled.metrics.update(labels, outputs, weights)
+        compiled.metrics.update(labels, outputs, weights, masks)
         return None
 
     def train_on_batch(
