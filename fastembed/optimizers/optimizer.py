@@ -662,7 +662,7 @@ class Optimizer(Configurable):
     def save_own_variables(self, store: Any) -> None:
         """Put the values of `variables` into a mapping, under "0", "1", ..."""
         for i, variable in enumerate(self.variables):
-            store[str(i)] = variable.numpy()
+            store[str(i)] = variable.stored()
 
     def load_own_variables(self, store: Any) -> None:
         """Take what `save_own_variables` put there, here or in Keras.
@@ -691,7 +691,7 @@ class Optimizer(Configurable):
                         f"of one that was built for other variables. Expected are: {self._names()}"
                     )
             pairs = zip(self.variables, values)
-            swap([(variable, variable.memory_for(np.asarray(value))) for variable, value in pairs])
+            swap([(variable, variable.memory_for(value)) for variable, value in pairs])
             for accumulator in self._accumulators.values():
                 accumulator.forget_rows()
 
