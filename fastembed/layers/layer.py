@@ -161,6 +161,9 @@ class Layer(State):
     batch_input_shape: tuple[int | None, ...] | None = None
     input_dtype_said: str | None = None
 
+    #: Whether `layers` lists all layers inside, and leads files to them before any other attribute.
+    saves_layers_first: ClassVar[bool] = False
+
     _call_signature: ClassVar[inspect.Signature]
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
     _first_parameter: ClassVar[str] = "inputs"
