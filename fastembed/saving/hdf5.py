@@ -309,7 +309,7 @@ class Hdf5Writer:
 
     def group(self, path: str) -> None:
         """Have a group at ``path``."""
-        self._file.require_group(path)
+        self._file.require_group(path or "/")
 
     def write(self, path: str, array: NDArray[Any]) -> None:
         """Write an array as a dataset; bfloat16, and what may be it, marked as such."""
