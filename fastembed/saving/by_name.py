@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastembed.errors import FormatError
 from fastembed.layers.layer import Layer
@@ -21,6 +21,8 @@ from fastembed.saving.hdf5 import Hdf5, Hdf5Writer, Stored, quoted
 from fastembed.variable import Variable, swap
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastembed.optimizers import Optimizer
 
 _TOP_LEVEL = "top_level_model_weights"  # a group beside the layers, for what the model has itself
@@ -50,38 +52,38 @@ def write(file: Hdf5Writer, root: str, model: Layer, about: Mapping[str, str]) -
     # In the order of names, as Keras does it: no group is then made inside that of a layer before it.
     for layer in sorted(layers, key=lambda layer: layer.name):
         _write_weights(file, _join(root, layer.name), _named(layer))
-    own = [(f"{variable.name.partition(':')[0]}:0", variable) for variable in model._own_weights()]
+    own = [(f"{variable.name.partition(':')[0]}:0", variable.value) for variable in model._own_weights()]
     _write_weights(file, _join(root, _TOP_LEVEL), own)
 
 
-def _named(layer: Layer) -> list[tuple[str, Variable]]:
+def _named(layer: Layer) -> list[tuple[str, NDArray[Any]]]:
     """A layer's weights as they are called in files: "<the layer that has it>/<what it is>:0"."""
     names = {}
     for each in layer._with_layers_inside():
         for variable in each._own_weights():
             leaf = variable.name.rpartition("/")[2].partition(":")[0]
             names.setdefault(id(variable), f"{each.name}/{leaf}:0")
-    return [(names[id(variable)], variable) for variable in _weights(layer)]
+    # Of bfloat16 as float32: no Keras reads it from such a file otherwise.
+    return [(names[id(variable)], variable.value) for variable in _weights(layer)]
 
 
-def _write_weights(file: Hdf5Writer, group: str, named: Iterable[tuple[str, Variable]]) -> None:
-    taken: dict[str, Variable] = {}
-    for name, variable in named:
+def _write_weights(file: Hdf5Writer, group: str, named: Iterable[tuple[str, NDArray[Any]]]) -> None:
+    taken: dict[str, NDArray[Any]] = {}
+    for name, array in named:
         unique, number = name, 0
         while unique in taken:
             number += 1
             unique = f"{name}_{number}"
-        taken[unique] = variable
+        taken[unique] = array
     file.group(group)
     file.names(group, "weight_names", taken)
-    for name, variable in taken.items():
-        # Of bfloat16 as float32: no Keras reads it from such a file otherwise.
-        file.write(f"{group}/{name}", variable.value)
+    for name, array in taken.items():
+        file.write(f"{group}/{name}", array)
 
 
 def write_optimizer(file: Hdf5Writer, optimizer: Optimizer) -> None:
     """Write the state of an optimizer into a group of its own."""
-    _write_weights(file, _OPTIMIZER, ((f"{variable.path}:0", variable) for variable in optimizer.variables))
+    _write_weights(file, _OPTIMIZER, optimizer.as_in_tf_keras())
 
 
 # --- Read -----------------------------------------------------------------------------------------
