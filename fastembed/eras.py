@@ -188,8 +188,10 @@ class Era:
     def unsupported_mask(self, layer: Any) -> None:
         """What becomes of a mask that comes to a layer which knows nothing of masks."""
         warnings.warn(
-            f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask attached to "
-            "it. However, this layer does not support masking and will therefore destroy the mask information. "
+            f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask "
+            "attached to "
+            "it. However, this layer does not support masking and will therefore destroy the mask "
+            "information. "
             "Downstream layers will not see the mask.",
             stacklevel=2,
         )
@@ -545,7 +547,8 @@ class Keras2(TensorFlowKeras):
 
     def unsupported_mask(self, layer: Any) -> None:
         raise TypeError(
-            f"Layer {layer.name} does not support masking, but was passed an input with a mask, as in Keras 1 and "
+            f"Layer {layer.name} does not support masking, but was passed an input with a mask, as in Keras "
+            "1 and "
             "2: leave out mask_zero=True, or put a layer before it that ends the mask"
         )
 

@@ -110,11 +110,17 @@ class Node:
     def __init__(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Any]) -> None:
         self.layer, self.args, self.kwargs, self.outputs = layer, args, kwargs, outputs
         self.input_tensors = [each for each in flatten((args, kwargs)) if isinstance(each, KerasTensor)]
-        nodes = layer.__dict__.setdefault("_inbound_nodes", [])
-        self.index = len(nodes)
-        nodes.append(self)
+        self.index = 0
+        self.note()
         for number, tensor in enumerate(outputs):
             tensor.node, tensor.index = self, number
+
+    def note(self) -> None:
+        """Let the layer know of this call, if it does not."""
+        nodes = self.layer.__dict__.setdefault("_inbound_nodes", [])
+        if self not in nodes:
+            self.index = len(nodes)
+            nodes.append(self)
 
     @property
     def is_input(self) -> bool:

@@ -74,7 +74,7 @@ class InputLayer(Layer):
         Node(self, (), {}, [KerasTensor(self.batch_shape, self._dtype, self.name)])
 
     @property
-    def dtype(self) -> str:  # type: ignore[override]
+    def dtype(self) -> str:
         """That of the inputs."""
         return self._dtype
 
@@ -85,6 +85,9 @@ class InputLayer(Layer):
     def compute_output_shape(self, input_shape: Shape = None) -> Shape:
         """The shape of a batch."""
         return self.batch_shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)  # with its tensor, which leads to nothing else
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
@@ -147,6 +150,6 @@ def _as_shape(shape: Any) -> tuple[int | None, ...]:
                 f"Cannot convert '{shape}' to a shape. Found invalid dimension '{length}' of type "
                 f"'{type(length)}'. Lengths are integers, or None where they are open"
             ) from None
-        if length is not None and lengths[-1] < 0:  # type: ignore[operator]
+        if (lengths[-1] or 0) < 0:
             raise ValueError(f"Cannot convert '{shape}' to a shape. Negative dimensions are not allowed")
     return tuple(lengths)

@@ -513,6 +513,7 @@ class Layer(State):
         Parameters
         ----------
         upstream : array_like, of the output's shape
+            For several outputs a list, tuple or dict of arrays, as `backpropagate` takes it.
 
         Returns
         -------
@@ -539,6 +540,13 @@ class Layer(State):
                 "training=True or inside fastembed.recording() first, once for each backward"
             )
         remembered, shape, *outputs = calls[-1]
+        if isinstance(upstream, (list, tuple, dict)) and any(
+            hasattr(each, "shape") for each in flatten(upstream)
+        ):
+            several: Any = upstream
+            gradient = self.backpropagate(remembered, several)
+            calls.pop()
+            return gradient
         upstream = np.asarray(upstream)
         if isinstance(shape, Table):  # which answered alone
             shape = (*remembered[0].shape, *shape.shape[1:])
@@ -754,7 +762,9 @@ class Layer(State):
             self.build(**config["shapes_dict"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)  # said, because the compiled base has more, which is made anew
+        # Said, because the compiled base has more, which is made anew. The graphs that a layer is part of are
+        # those of models, which keep them.
+        return {key: value for key, value in self.__dict__.items() if key != "_inbound_nodes"}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

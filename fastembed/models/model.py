@@ -53,7 +53,7 @@ class Model(Trainer, Layer):
     (['user', 'item'], 1600)
     """
 
-    _program: Program | None = None
+    _program: Any = None  # the `Program` of a model that is made of calls
     _feeds: Sequence[_Feed] = ()
     _inputs_struct: Any = None
     _outputs_struct: Any = None
@@ -94,8 +94,10 @@ class Model(Trainer, Layer):
             for each in tensors:
                 if not isinstance(each, KerasTensor):
                     raise ValueError(
-                        f"All `{what}` values must be KerasTensors. Received: {what}={structure!r:.200} including "
-                        f"invalid value {each!r:.80} of type {type(each)}. fastembed.Input(shape) makes one, and so "
+                        f"All `{what}` values must be KerasTensors. Received: {what}={structure!r:.200} "
+                        "including "
+                        f"invalid value {each!r:.80} of type {type(each)}. fastembed.Input(shape) makes "
+                        "one, and so "
                         "does every layer that is called with one"
                     )
         ins, outs = list(flatten(inputs)), list(flatten(outputs))
@@ -106,7 +108,8 @@ class Model(Trainer, Layer):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f'The name "{name}" is used {names.count(name)} times in the model. All layer names should be '
+                    f'The name "{name}" is used {names.count(name)} times in the model. All layer names '
+                    "should be "
                     "unique: give one of these layers another, by `name=`"
                 )
         program = Program(ins, outs, nodes)
@@ -150,7 +153,8 @@ class Model(Trainer, Layer):
     def _graph(self, what: str) -> Model:
         if self._program is None:
             raise AttributeError(
-                f"Model '{self.name}' has no defined {what} yet: it is not made of calls on Input tensors, or not "
+                f"Model '{self.name}' has no defined {what} yet: it is not made of calls on Input tensors, "
+                "or not "
                 "built; build it by calling it with data, or model.build(input_shape)"
             )
         return self
@@ -246,7 +250,8 @@ class Model(Trainer, Layer):
         """The outputs, in the structure in which the model was given them."""
         if self._program is None:
             raise NotImplementedError(
-                f"Model {type(self).__name__} does not have a `call()` method implemented, and was not given inputs "
+                f"Model {type(self).__name__} does not have a `call()` method implemented, and was not "
+                "given inputs "
                 "and outputs."
             )
         given = self._flat_inputs(inputs)
@@ -259,8 +264,11 @@ class Model(Trainer, Layer):
         return self._structured_outputs(outputs)
 
     def remember(self, inputs: Any, outputs: Any) -> Any:
-        """What each layer remembers."""
-        return self._recorded.__dict__.pop("tape"), [np.shape(each) for each in flatten(outputs)]
+        """What each layer remembers; where a subclass has a `call` of its own, inputs and outputs."""
+        tape = self._recorded.__dict__.pop("tape", None)
+        if tape is None:
+            return inputs, outputs
+        return tape, [np.shape(each) for each in flatten(outputs)]
 
     def backpropagate(self, remembered: Any, upstream: Any) -> Any:
         """Add the gradients of all weights; return those of the inputs, in their structure."""
@@ -269,7 +277,8 @@ class Model(Trainer, Layer):
         if [np.shape(each) for each in upstreams] != shapes:
             self._program.discard(tape)
             raise ValueError(
-                f"upstream must have the shapes of the outputs, {shapes}, got {[np.shape(u) for u in upstreams]}"
+                f"upstream must have the shapes of the outputs, {shapes}, got "
+                f"{[np.shape(u) for u in upstreams]}"
             )
         gradients = self._program.backpropagate(tape, upstreams)
         if all(each is None for each in gradients):
@@ -321,7 +330,8 @@ class Model(Trainer, Layer):
             missing = [name for name in names if name not in inputs]
             if missing:
                 raise ValueError(
-                    f'Missing data for input "{missing[0]}". You passed a data dictionary with keys {list(inputs)}. '
+                    f'Missing data for input "{missing[0]}". You passed a data dictionary with keys '
+                    f"{list(inputs)}. "
                     f"Expected the following keys: {names}"
                 )
             return [each for name in names for each in flatten(inputs[name])]
@@ -333,7 +343,8 @@ class Model(Trainer, Layer):
             given = [each for part in inputs for each in (part if _holds_arrays(part) else [part])]
         if len(given) != count:
             raise ValueError(
-                f'Layer "{self.name}" expects {count} input(s), {self.input_names}, but it received {len(given)} '
+                f'Layer "{self.name}" expects {count} input(s), {self.input_names}, but it received '
+                f"{len(given)} "
                 "input tensors. Pass them as a list in this order, or as a dict by these names"
             )
         return given
@@ -344,7 +355,7 @@ class Model(Trainer, Layer):
         if not feeds:
             return [inputs]
         given = [inputs] if len(feeds) == 1 and type(inputs) is np.ndarray else self._arranged(inputs)
-        stay = self._program.plan().integers_stay  # type: ignore[union-attr]
+        stay = self._program.plan().integers_stay
         return [feed.take(each, integers) for feed, each, integers in zip(feeds, given, stay)]
 
     def _structured_outputs(self, outputs: Sequence[Any]) -> Any:
@@ -360,7 +371,7 @@ class Model(Trainer, Layer):
             outputs = self(self._user_inputs(inputs), **({} if training is None else {"training": training}))
             flat = list(flatten(outputs))
             return flat, [None] * len(flat)
-        program: Program = self._program  # type: ignore[assignment]
+        program: Program = self._program
         if program.plan().direct and not training:
             return program.run(inputs)
         self._forget_losses()
@@ -375,14 +386,14 @@ class Model(Trainer, Layer):
             flat = list(flatten(outputs))
             return flat, [None] * len(flat), outputs
         self._forget_losses()
-        program: Program = self._program  # type: ignore[assignment]
+        program: Program = self._program
         with _Inside(_Context(True, self, _context.get(_OUTSIDE))):
             return program.record(inputs)
 
     def _backpropagate(self, tape: Any, upstreams: Sequence[Any]) -> None:
         """Add the gradients of all weights, from those of the outputs; None where an output has none."""
         if isinstance(tape, Tape):
-            self._program.backpropagate(tape, upstreams)  # type: ignore[union-attr]
+            self._program.backpropagate(tape, upstreams)
         else:
             whole = [
                 np.zeros_like(each) if upstream is None else upstream
@@ -393,11 +404,17 @@ class Model(Trainer, Layer):
     def _discard(self, tape: Any) -> None:
         """Forget a recorded call that is not differentiated."""
         if isinstance(tape, Tape):
-            self._program.discard(tape)  # type: ignore[union-attr]
+            self._program.discard(tape)
         else:
             calls = self._recorded.__dict__.get("calls")
             if calls:
                 calls.clear()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        inputs = [feed.tensor.node for feed in self._feeds if feed.tensor.node is not None]
+        for node in (*inputs, *self._nodes):  # which layers do not keep when they are copied alone
+            node.note()
 
     def _user_inputs(self, inputs: Sequence[Any]) -> Any:
         return inputs[0] if len(inputs) == 1 else pack_as(self._inputs_struct, inputs)
@@ -424,7 +441,8 @@ class _Feed:
         for axis, length in self._lengths:
             if shape[axis] != length:
                 raise ValueError(
-                    f"Input {self._number} with name '{self.tensor.name}' of layer '{self._model}' is incompatible "
+                    f"Input {self._number} with name '{self.tensor.name}' of layer '{self._model}' is "
+                    "incompatible "
                     f"with the layer: expected shape={self.shape}, found shape={shape}"
                 )
         dtype = value.dtype
@@ -441,7 +459,8 @@ class _Feed:
         if value.ndim == self._ndim - 1 and self.shape[-1] == 1:
             return value[..., np.newaxis]
         raise ValueError(
-            f"Invalid input shape for input {self._number} with name '{self.tensor.name}' of model '{self._model}'. "
+            f"Invalid input shape for input {self._number} with name '{self.tensor.name}' of model "
+            f"'{self._model}'. "
             f"Expected shape {self.shape}, but input has incompatible shape {value.shape}"
         )
 
@@ -529,6 +548,7 @@ def _ordered(
 
 def _not_connected(number: int, tensor: KerasTensor) -> ValueError:
     return ValueError(
-        f"Output {number} is not connected to `inputs`: it needs {tensor!r}, which is not one of them. Give that as an "
+        f"Output {number} is not connected to `inputs`: it needs {tensor!r}, which is not one of them. Give "
+        "that as an "
         "input too, or make the output of calls that begin with the inputs"
     )

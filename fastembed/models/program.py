@@ -335,15 +335,13 @@ class Program:
                         forget_calls(step.layer)
                     entries.pop()
                     continue
-                upstream: Any = found[0]
+                wanted: Any = found[0]
                 if shapes is not None:
-                    upstream = [
-                        np.zeros(*what) if each is None else each for each, what in zip(found, shapes)
-                    ]
+                    wanted = [np.zeros(*what) if each is None else each for each, what in zip(found, shapes)]
                 if step.direct:
-                    gradient = step.layer.backpropagate(remembered, upstream)
+                    gradient = step.layer.backpropagate(remembered, wanted)
                 else:
-                    gradient = step.layer.backward(upstream)
+                    gradient = step.layer.backward(wanted)
                 entries.pop()
                 self._spread(step, gradient, gradients)
         except BaseException:
@@ -394,8 +392,10 @@ def check_differentiable(layer: Layer) -> None:
     """RuntimeError, naming the layer, unless it has a gradient."""
     if not layer._differentiable:
         raise RuntimeError(
-            f"Layer {layer.name!r} (of class {type(layer).__name__}) cannot be trained through: it defines no "
-            "backpropagate(remembered, upstream) for its `call` (see fastembed.layers.Layer). Define it, or freeze "
+            f"Layer {layer.name!r} (of class {type(layer).__name__}) cannot be trained through: it defines "
+            "no "
+            "backpropagate(remembered, upstream) for its `call` (see fastembed.layers.Layer). Define it, or "
+            "freeze "
             "the layers before it and it: layer.trainable = False"
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from fastembed import eras
@@ -18,8 +17,8 @@ class Sequential(Model):
     Parameters
     ----------
     layers : iterable of Layer, optional
-        The first may be an `Input`, or say ``input_shape``: then the weights are made at once, and otherwise when
-        the model is first called, or built.
+        The first may be an `Input`, or say ``input_shape``: then the weights are made at once, and otherwise
+        when the model is first called, or built.
     trainable : bool, default True
     name : str, optional
 
@@ -45,12 +44,12 @@ class Sequential(Model):
 
     def __init__(
         self,
-        layers: Iterable[Any] | None = None,
-        trainable: bool = True,
-        name: str | None = None,
+        layers: Any = None,
+        trainable: Any = True,
+        name: Any = None,
         **kwargs: Any,
     ) -> None:
-        if isinstance(trainable, str) and name is None:  # by position in Keras 2 and tf.keras
+        if isinstance(trainable, str):  # the name, which came second in Keras 2 and tf.keras
             trainable, name = True, trainable
         super().__init__(trainable=trainable, name=name, autocast=False, **kwargs)
         self._sequence: list[Layer] = []
@@ -66,8 +65,8 @@ class Sequential(Model):
         Raises
         ------
         ValueError
-            If it is no layer, has the name of another, or does not take what the last one returns. The model is
-            then as it was.
+            If it is no layer, has the name of another, or does not take what the last one returns. The
+            model is then as it was.
         """
         before = list(self._sequence)
         self._append(layer)
@@ -80,8 +79,10 @@ class Sequential(Model):
                 raise
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Remove the last layer, and return it."""
+        """Remove the last layer, and return it; IndexError if there is none."""
         layers = list(self._sequence)
+        if not layers:
+            raise IndexError(f"Sequential model {self.name} has no layers that could be removed")
         layer = layers.pop()
         self._sequence = layers
         if rebuild:
@@ -103,12 +104,14 @@ class Sequential(Model):
             )
         if any(each.name == layer.name for each in sequence):
             raise ValueError(
-                f"All layers added to a Sequential model should have unique names. Name '{layer.name}' is already "
+                f"All layers added to a Sequential model should have unique names. Name '{layer.name}' is "
+                "already "
                 "the name of a layer in this model. Update the `name` argument to pass a unique name."
             )
         if isinstance(layer, InputLayer) and sequence:
             raise ValueError(
-                f"Sequential model '{self.name}' has layers already, so an Input cannot be added: it comes first"
+                f"Sequential model '{self.name}' has layers already, so an Input cannot be added: it comes "
+                "first"
             )
         self._sequence = [*sequence, layer]
 
@@ -122,9 +125,8 @@ class Sequential(Model):
         first = self._sequence[0] if self._sequence else None
         if len(self._sequence) > 1 and isinstance(first, InputLayer):
             self.build(first.batch_shape)
-        elif len(self._sequence) > 1 and isinstance(first, Model) and first._program is not None:
-            if len(first._feeds) == 1:
-                self.build(first.input_shape)
+        elif len(self._sequence) > 1 and isinstance(first, Model) and len(first._feeds) == 1:
+            self.build(first.input_shape)
 
     def build(self, input_shape: Shape = None) -> None:
         """Make the weights of all layers.
@@ -141,7 +143,8 @@ class Sequential(Model):
         """
         if not self._sequence:
             raise ValueError(
-                f"Sequential model {self.name} cannot be built because it has no layers. Call `model.add(layer)`."
+                f"Sequential model {self.name} cannot be built because it has no layers. Call "
+                "`model.add(layer)`."
             )
         first = self._sequence[0]
         if not isinstance(first, InputLayer):
@@ -151,7 +154,8 @@ class Sequential(Model):
             self._sequence = [InputLayer(batch_shape=input_shape, dtype=dtype), *self._sequence]
         elif input_shape is not None and tuple(input_shape) != first.batch_shape:
             raise ValueError(
-                f"Sequential model '{self.name}' has already been configured to use input shape {first.batch_shape}. "
+                f"Sequential model '{self.name}' has already been configured to use input shape "
+                f"{first.batch_shape}. "
                 f"You cannot build it with input_shape {input_shape}"
             )
         start, *layers = self._sequence
@@ -163,7 +167,7 @@ class Sequential(Model):
 
     def _build_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before the first call: for any number of examples like these."""
-        inputs = args[0] if args else None
+        inputs: Any = args[0] if args else None
         if self._program is None and hasattr(inputs, "shape"):
             self.build((None, *tuple(inputs.shape)[1:]))
         super()._build_for(args, kwargs)
@@ -177,7 +181,8 @@ class Sequential(Model):
     @layers.setter
     def layers(self, value: Any) -> None:
         raise AttributeError(
-            "`Sequential.layers` attribute is reserved and should not be used. Use `add()` and `pop()` to change the "
+            "`Sequential.layers` attribute is reserved and should not be used. Use `add()` and `pop()` to "
+            "change the "
             "layers in this model."
         )
 
