@@ -40,6 +40,7 @@ class Sequential(Model):
     """
 
     _lengths_count = False  # as in Keras, which asks of a batch only as many axes
+    saves_layers_first = True
 
     def __init__(
         self,
