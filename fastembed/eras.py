@@ -60,6 +60,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "Concatenate": {"concat_axis": "axis"},
     "Dot": {"dot_axes": "axes"},
     "PReLU": {"init": "alpha_initializer"},
+    "ReduceLROnPlateau": {"epsilon": "min_delta"},
 }
 
 # The same before Keras 3.
@@ -86,12 +87,19 @@ class Era:
         Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
     writes_defaults : bool
         Whether the config of a layer that adds nothing to `Layer` names the arguments that were not given.
+    learning_rate_log : str
+        What a learning rate is called among the logs of an epoch.
+    checkpoint_endings, weights_endings : tuple of str
+        How the names of files end to which a ModelCheckpoint writes a model, or its weights.
     """
 
     name: ClassVar[str] = "keras3"
     locks: ClassVar[bool] = True
     shape_is_kept: ClassVar[bool] = False
     writes_defaults: ClassVar[bool] = True
+    learning_rate_log: ClassVar[str] = "learning_rate"
+    checkpoint_endings: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
+    weights_endings: ClassVar[tuple[str, ...]] = (".weights.h5",)
 
     # Parameters of constructors in the order of their positions, where that is not the signature's.
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -260,6 +268,10 @@ class Era:
         """An activity regularizer's loss: for one example of the batch."""
         return penalty / max(1, np.shape(outputs)[0]) if np.ndim(outputs) else penalty
 
+    def grows(self, metric: str) -> bool | None:
+        """Whether a metric of this name grows as a model gets better; None where the name does not tell."""
+        return None
+
     # --- Written down -----------------------------------------------------------------------------
 
     def base_config(self, layer: Any) -> Config:
@@ -332,6 +344,8 @@ class TensorFlowKeras(Era):
     name = "tf.keras"
     locks = False
     writes_defaults = False
+    learning_rate_log = "lr"
+    checkpoint_endings = weights_endings = ("",)  # any
 
     _positions: ClassVar = {
         "Input": ("shape", "batch_size", "name", "dtype"),
@@ -439,6 +453,9 @@ class TensorFlowKeras(Era):
         inside = layer._with_layers_inside()
         return [loss for each in inside for loss in [*each._losses, *penalties(each._own_weights())]]
 
+    def grows(self, metric: str) -> bool | None:
+        return "acc" in metric or metric.startswith("fmeasure") or metric.endswith("auc")
+
     def base_config(self, layer: Any) -> Config:
         config = {"name": layer.name, "trainable": layer.trainable, "dtype": self._policy(layer)}
         if layer.batch_input_shape is not None:
@@ -515,6 +532,9 @@ class Keras2(TensorFlowKeras):
         "Dense": ("units",),
         "Input": ("shape", "batch_shape", "name", "dtype"),
         "Layer": (),
+        "ModelCheckpoint": (
+            "filepath", "monitor", "verbose", "save_best_only", "save_weights_only", "mode", "period",
+        ),
         "SpatialDropout1D": ("rate",),
         "SGD": ("learning_rate", "momentum", "decay", "nesterov"),
         "RMSprop": ("learning_rate", "rho", "epsilon", "decay"),
@@ -523,7 +543,7 @@ class Keras2(TensorFlowKeras):
         "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "decay", "amsgrad"),
         "Adamax": ("learning_rate", "beta_1", "beta_2", "epsilon", "decay"),
         "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon", "schedule_decay"),
-    }
+    }  # fmt: skip
     _optimizer_defaults: ClassVar[Mapping[str, Config]] = {
         "Adagrad": {"learning_rate": 0.01, "initial_accumulator_value": 0.0},
         "Adadelta": {"learning_rate": 1.0},
@@ -593,6 +613,7 @@ class Keras1(Keras2):
         ),
         "Input": Keras2._positions["Input"],
         "Layer": (),
+        "ModelCheckpoint": Keras2._positions["ModelCheckpoint"],
         "SpatialDropout1D": ("p",),
         "PReLU": ("init", "weights", "shared_axes"),
         **{kind: order for kind, order in Keras2._positions.items() if "learning_rate" in order},
