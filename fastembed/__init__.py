@@ -37,7 +37,7 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, mixed_precision, optimizers, saving, utils
+    from fastembed import config, mixed_precision, optimizers, preprocessing, saving, utils
 
 __all__ = [
     "DTypePolicy",
@@ -60,6 +60,7 @@ __all__ = [
     "num_threads",
     "ops",
     "optimizers",
+    "preprocessing",
     "quantizers",
     "random",
     "recording",
@@ -70,7 +71,7 @@ __all__ = [
     "utils",
 ]
 
-_LAZY = frozenset({"config", "mixed_precision", "optimizers", "saving", "utils"})
+_LAZY = frozenset({"config", "mixed_precision", "optimizers", "preprocessing", "saving", "utils"})
 
 
 def __getattr__(name: str) -> Any:
