@@ -180,6 +180,25 @@ class Era:
         checked_name(name)
         return automatic_name(snake_case(class_name)) if name is None else name
 
+    def input_name(self) -> str:
+        """The name of an input that was given none."""
+        return self.layer_name("InputLayer", None)
+
+    def model_name(self, class_name: str) -> str:
+        """The name of a model that was given none."""
+        return self.layer_name(class_name, None)
+
+    def unsupported_mask(self, layer: Any) -> None:
+        """What becomes of a mask that comes to a layer which knows nothing of masks."""
+        warnings.warn(
+            f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask "
+            "attached to "
+            "it. However, this layer does not support masking and will therefore destroy the mask "
+            "information. "
+            "Downstream layers will not see the mask.",
+            stacklevel=2,
+        )
+
     def weight_arguments(self, args: tuple[Any, ...]) -> Config:
         """Positional arguments of ``add_weight``, named; in this era their types tell all of them apart.
 
@@ -271,6 +290,17 @@ class Era:
         }
         return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
 
+    def config_of_input(self, layer: Any) -> Config:
+        """The whole config of an InputLayer."""
+        return {
+            "batch_shape": layer.batch_shape,
+            "dtype": layer.dtype,
+            "sparse": False,
+            "ragged": False,
+            "name": layer.name,
+            "optional": layer.optional,
+        }
+
     def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
         """The whole config of a SpatialDropout1D, whose constructor takes nothing but these in Keras 3."""
         policy = layer.dtype_policy
@@ -312,6 +342,7 @@ class TensorFlowKeras(Era):
     writes_defaults = False
 
     _positions: ClassVar = {
+        "Input": ("shape", "batch_size", "name", "dtype"),
         "Layer": ("trainable", "name", "dtype", "dynamic"),
         "Embedding": (
             "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer",
@@ -325,6 +356,7 @@ class TensorFlowKeras(Era):
         "Lion": {"learning_rate": 0.0001},
     }
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
+    _more_of_input: ClassVar[Config] = {"ragged": False}
     _unsaid: ClassVar = {
         "BatchNormalization": {"synchronized": False},
         "LayerNormalization": {"rms_scaling": False},
@@ -353,6 +385,19 @@ class TensorFlowKeras(Era):
         if not isinstance(name, str):
             raise TypeError(f"Expected `name` argument to be a string, but got: {name!r:.80}")
         return name  # a slash is allowed
+
+    def input_name(self) -> str:
+        return automatic_name("input", first=1)
+
+    def model_name(self, class_name: str) -> str:
+        return self.layer_name("Model" if class_name == "Functional" else class_name, None)
+
+    def unsupported_mask(self, layer: Any) -> None:
+        """tf.keras drops it and says nothing."""
+
+    def config_of_input(self, layer: Any) -> Config:
+        entries = {"batch_input_shape": layer.batch_shape, "dtype": layer.dtype, "sparse": False}
+        return {**entries, **self._more_of_input, "name": layer.name}
 
     def weight_arguments(self, args: tuple[Any, ...]) -> Config:
         if args and _is_shape(args[:1]):  # Keras 2 let a shape come first, and a name second
@@ -470,11 +515,13 @@ class Keras2(TensorFlowKeras):
 
     name = "keras2"
     shape_is_kept = True
+    _more_of_input: ClassVar = {}
     _unsaid: ClassVar = {**TensorFlowKeras._unsaid, "GlobalPooling1D": {"keepdims": False}}
 
     _positions: ClassVar = {
         "Embedding": ("input_dim", "output_dim"),
         "Dense": ("units",),
+        "Input": ("shape", "batch_shape", "name", "dtype"),
         "Layer": (),
         "SpatialDropout1D": ("rate",),
         "SGD": ("learning_rate", "momentum", "decay", "nesterov"),
@@ -505,6 +552,13 @@ class Keras2(TensorFlowKeras):
 
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(snake_case_of_2(class_name), first=1) if name is None else str(name)
+
+    def unsupported_mask(self, layer: Any) -> None:
+        raise TypeError(
+            f"Layer {layer.name} does not support masking, but was passed an input with a mask, as in Keras "
+            "1 and "
+            "2: leave out mask_zero=True, or put a layer before it that ends the mask"
+        )
 
     def row_dropout(self, rate: float) -> float:
         if rate:
@@ -546,6 +600,7 @@ class Keras1(Keras2):
             "epsilon", "mode", "axis", "momentum", "weights", "beta_init", "gamma_init", "gamma_regularizer",
             "beta_regularizer",
         ),
+        "Input": Keras2._positions["Input"],
         "Layer": (),
         "SpatialDropout1D": ("p",),
         "PReLU": ("init", "weights", "shared_axes"),

@@ -32,6 +32,7 @@ class Merging(Layer):
     """What layers of several inputs have in common: the list, its masks, one dtype for all."""
 
     supports_masking = True
+    makes_masks = False
     _takes: ClassVar[int | None] = None  # how many inputs; None for any number
 
     def build(self, input_shape: Shape) -> None:

@@ -105,6 +105,7 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
     """
 
     supports_masking = True
+    makes_masks = False
 
     @eras.any_era
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:

@@ -100,6 +100,13 @@ class State(TableCall):
         if initializer is None:
             initializer = "glorot_uniform" if is_float(dtype) else "zeros"
         shape = () if shape is None else (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        if None in shape:
+            raise ValueError(
+                f"Layer {self.name!r} needs a length that its input leaves open, to make the weight "
+                f"{name!r} of "
+                f"shape {shape}: say it in Input(shape) or input_length, or put a layer before it that "
+                "fixes it"
+            )
         trainable = True if trainable is None else trainable
         variable = Variable(
             self._era.initializer(initializer),

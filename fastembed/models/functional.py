@@ -1,0 +1,9 @@
+"""Models that are made of calls."""
+
+from __future__ import annotations
+
+from fastembed.models.model import Model
+
+
+class Functional(Model):
+    """What ``Model(inputs, outputs)`` makes."""
