@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Config = dict[str, Any]
 
 Init = TypeVar("Init", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # A constructor's keywords before Keras 2, and what they are called since.
 RENAMED: Mapping[str, Mapping[str, str]] = {
@@ -83,6 +84,8 @@ class Era:
         As `era` takes it.
     locks : bool
         Whether a built layer refuses new variables and layers.
+    classes_dtype : str
+        Of what `fastembed.utils.to_categorical` returns.
     shape_is_kept : bool
         Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
     writes_defaults : bool
@@ -95,6 +98,7 @@ class Era:
 
     name: ClassVar[str] = "keras3"
     locks: ClassVar[bool] = True
+    classes_dtype: ClassVar[str] = "float64"
     shape_is_kept: ClassVar[bool] = False
     writes_defaults: ClassVar[bool] = True
     learning_rate_log: ClassVar[str] = "learning_rate"
@@ -245,6 +249,10 @@ class Era:
         """Shape of an Embedding's output."""
         return (*input_shape, output_dim)
 
+    def hashed(self, number: int, n: int) -> int:
+        """The id from 1 to n - 1 of a word whose hash is ``number``."""
+        return number % (n - 1) + 1
+
     # --- Held -------------------------------------------------------------------------------------
 
     def weights(self, layer: Any) -> list[Variable]:
@@ -343,6 +351,7 @@ class TensorFlowKeras(Era):
 
     name = "tf.keras"
     locks = False
+    classes_dtype = "float32"
     writes_defaults = False
     learning_rate_log = "lr"
     checkpoint_endings = weights_endings = ("",)  # any
@@ -597,6 +606,7 @@ class Keras1(Keras2):
     """Keras 1.2.2."""
 
     name = "keras1"
+    classes_dtype = "float64"
 
     _positions: ClassVar = {
         "Embedding": (
@@ -664,6 +674,9 @@ class Keras1(Keras2):
 
     def row_dropout(self, rate: float) -> float:
         return Era.row_dropout(self, rate)
+
+    def hashed(self, number: int, n: int) -> int:
+        return abs(number) % (n - 1) + 1
 
     def embedding_shape(
         self, input_shape: tuple[Any, ...], output_dim: int, input_length: Any
@@ -859,3 +872,16 @@ def any_era(init: Init) -> Init:
             ) from error
 
     return made  # type: ignore[return-value]
+
+
+def any_keywords(**renamed: str) -> Callable[[Function], Function]:
+    """Let a function be called with the keywords of all Kerases: those of others by today's."""
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **_renamed(function.__name__, renamed, kwargs))
+
+        return called  # type: ignore[return-value]
+
+    return decorate
