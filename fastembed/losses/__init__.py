@@ -124,9 +124,8 @@ __all__ = [
 class _OfKeras(LossFunctionWrapper):
     """A loss of Keras's own, whose config names the arguments of its function."""
 
-    _unsaid: ClassVar[
-        Mapping[str, Any]
-    ] = {}  # what Keras 3 leaves out of configs: here only where it is the default
+    # What Keras 3 leaves out of configs is left out here where it is the default.
+    _unsaid: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self, fn: Callable[..., Any], reduction: str | None, name: str | None, dtype: Any, **kwargs: Any

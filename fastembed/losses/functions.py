@@ -34,7 +34,7 @@ class _Kernel:
 
     ``compute(y_true, y_pred, ...)`` gets arrays of one rank and of one dtype, float32 or wider, and returns
     the values, their pullback and, if it leaves some of them out, a mask: both halves stand side by side, and
-    training goes through them once.
+    training goes through them once. A pullback is called once at most: it may use up what it holds.
 
     Parameters
     ----------
@@ -148,6 +148,8 @@ def _mean(
     points: NDArray[Any], slope: Callable[[], NDArray[Any]], axis: Any = -1
 ) -> tuple[NDArray[Any], Pullback]:
     """Their mean along an axis, and its pullback, where ``slope()`` is the derivative of each point."""
+    if axis == -1 and points.shape[-1:] == (1,):
+        return points[..., 0], lambda upstream: slope() * _along(upstream, -1)
     sums = np.add.reduce(points, axis=axis)
     width = points.size / sums.size if sums.size else 1
     return sums / width, lambda upstream: slope() * _along(upstream / width, axis)
@@ -157,13 +159,13 @@ def _clip(x: NDArray[Any], low: float, high: float) -> tuple[NDArray[Any], Calla
     """``x`` between the two and the slope of that, which JAX takes to be a half at both ends."""
     return (
         np.minimum(np.maximum(x, low), high),
-        lambda: np.heaviside(x - x.dtype.type(low), 0.5) * np.heaviside(x.dtype.type(high) - x, 0.5),
+        lambda: np.heaviside(np.minimum(x - low, high - x), 0.5),
     )
 
 
 def _positive(x: NDArray[Any]) -> tuple[NDArray[Any], Callable[[], NDArray[Any]]]:
     """``max(x, 0)`` and its slope."""
-    return np.maximum(x, 0), lambda: np.heaviside(x, x.dtype.type(0.5))
+    return np.maximum(x, 0), lambda: np.heaviside(x, 0.5)
 
 
 def _sigmoid(x: NDArray[Any], power: NDArray[Any]) -> NDArray[Any]:
@@ -192,7 +194,7 @@ def _check_probabilities(name: str, y_true: NDArray[Any]) -> None:
     if not y_true.size:
         return
     least, largest = np.minimum.reduce(y_true, axis=None), np.maximum.reduce(y_true, axis=None)
-    if least >= -_ROUNDING and largest <= 1 + _ROUNDING:
+    if least.item() >= -_ROUNDING and largest.item() <= 1 + _ROUNDING:
         return
     outside = ~((y_true >= -_ROUNDING) & (y_true <= 1 + _ROUNDING))
     if name.startswith("binary"):
@@ -312,8 +314,8 @@ def binary_crossentropy(
         return _mean(points, lambda: _sigmoid(y_pred, power) - y_true, axis)
     p, passed = _clip(y_pred, epsilon(), 1 - epsilon())
     q = 1 - p
-    points = y_true * np.log(p) + (1 - y_true) * np.log(q)
-    return _mean(-points, lambda: (p - y_true) / (p * q) * passed(), axis)
+    points = -(y_true * np.log(p) + (1 - y_true) * np.log(q))
+    return _mean(points, lambda: (p - y_true) / (p * q) * passed(), axis)
 
 
 @_loss_function(broadcasts=False)
@@ -554,10 +556,12 @@ def sparse_categorical_crossentropy(
         x = np.where(counts.reshape(-1, 1), x, x.dtype.type(1))
     rows, numbers = np.arange(len(x)), classes.ravel()
     if from_logits:
-        largest = np.max(x, axis=1, initial=-np.inf)
-        powers = np.exp(x - largest[:, np.newaxis])
+        # Of large arrays there is one, which becomes the gradient: fresh memory costs more than arithmetic.
+        powers = x - np.max(x, axis=1, initial=-np.inf, keepdims=True)
+        below = powers[rows, numbers]
+        np.exp(powers, out=powers)
         total = np.add.reduce(powers, axis=1)
-        values = np.log(total) - (x[rows, numbers] - largest)
+        values = np.log(total) - below
     else:
         total = np.add.reduce(x, axis=1)
         share = x[rows, numbers] / total
@@ -572,7 +576,7 @@ def sparse_categorical_crossentropy(
         if counts is not None:
             upstream = np.where(counts.ravel(), upstream, 0)
         if from_logits:
-            found = powers * (upstream / total)[:, np.newaxis]
+            found = np.multiply(powers, (upstream / total)[:, np.newaxis], out=powers)
             found[rows, numbers] -= upstream
         else:
             # One number for a whole row: the sum, by which all are divided, is all that most have a part in.
