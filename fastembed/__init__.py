@@ -30,20 +30,25 @@ from fastembed import (
 from fastembed._version import __version__
 from fastembed.dtype_policies import DTypePolicy
 from fastembed.eras import era
-from fastembed.layers import InputSpec, Layer
+from fastembed.layers import Input, InputSpec, Layer
 from fastembed.layers.layer import recording
 from fastembed.memory import empty_cache, set_cache_limit
 from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, mixed_precision, optimizers, saving, utils
+    from fastembed import config, mixed_precision, models, optimizers, preprocessing, saving, utils
+    from fastembed.models import Functional, Model, Sequential
 
 __all__ = [
     "DTypePolicy",
+    "Functional",
     "IndexedSlices",
+    "Input",
     "InputSpec",
     "Layer",
+    "Model",
+    "Sequential",
     "Variable",
     "__version__",
     "activations",
@@ -57,9 +62,11 @@ __all__ = [
     "initializers",
     "layers",
     "mixed_precision",
+    "models",
     "num_threads",
     "ops",
     "optimizers",
+    "preprocessing",
     "quantizers",
     "random",
     "recording",
@@ -70,13 +77,16 @@ __all__ = [
     "utils",
 ]
 
-_LAZY = frozenset({"config", "mixed_precision", "optimizers", "saving", "utils"})
+_LAZY = frozenset({"config", "mixed_precision", "models", "optimizers", "preprocessing", "saving", "utils"})
+_IN_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 
 def __getattr__(name: str) -> Any:
     """Import what most programs that look ids up never need when it is first asked for."""
-    if name in _LAZY:
+    if name in _LAZY or name in _IN_MODELS:
         from importlib import import_module
 
+        if name in _IN_MODELS:
+            return getattr(import_module("fastembed.models"), name)
         return import_module(f"fastembed.{name}")
     raise AttributeError(f"module 'fastembed' has no attribute {name!r}")

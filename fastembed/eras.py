@@ -9,10 +9,11 @@ keyword: what a position means, how things are named and ordered, and which dial
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     Config = dict[str, Any]
 
 Init = TypeVar("Init", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # A constructor's keywords before Keras 2, and what they are called since.
 RENAMED: Mapping[str, Mapping[str, str]] = {
@@ -82,6 +84,8 @@ class Era:
         As `era` takes it.
     locks : bool
         Whether a built layer refuses new variables and layers.
+    classes_dtype : str
+        Of what `fastembed.utils.to_categorical` returns.
     shape_is_kept : bool
         Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
     writes_defaults : bool
@@ -94,6 +98,7 @@ class Era:
 
     name: ClassVar[str] = "keras3"
     locks: ClassVar[bool] = True
+    classes_dtype: ClassVar[str] = "float64"
     shape_is_kept: ClassVar[bool] = False
     writes_defaults: ClassVar[bool] = True
     learning_rate_log: ClassVar[str] = "learning_rate"
@@ -184,6 +189,25 @@ class Era:
         checked_name(name)
         return automatic_name(snake_case(class_name)) if name is None else name
 
+    def input_name(self) -> str:
+        """The name of an input that was given none."""
+        return self.layer_name("InputLayer", None)
+
+    def model_name(self, class_name: str) -> str:
+        """The name of a model that was given none."""
+        return self.layer_name(class_name, None)
+
+    def unsupported_mask(self, layer: Any) -> None:
+        """What becomes of a mask that comes to a layer which knows nothing of masks."""
+        warnings.warn(
+            f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask "
+            "attached to "
+            "it. However, this layer does not support masking and will therefore destroy the mask "
+            "information. "
+            "Downstream layers will not see the mask.",
+            stacklevel=2,
+        )
+
     def weight_arguments(self, args: tuple[Any, ...]) -> Config:
         """Positional arguments of ``add_weight``, named; in this era their types tell all of them apart.
 
@@ -224,6 +248,10 @@ class Era:
     ) -> tuple[Any, ...]:
         """Shape of an Embedding's output."""
         return (*input_shape, output_dim)
+
+    def hashed(self, number: int, n: int) -> int:
+        """The id from 1 to n - 1 of a word whose hash is ``number``."""
+        return number % (n - 1) + 1
 
     # --- Held -------------------------------------------------------------------------------------
 
@@ -275,6 +303,17 @@ class Era:
         }
         return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
 
+    def config_of_input(self, layer: Any) -> Config:
+        """The whole config of an InputLayer."""
+        return {
+            "batch_shape": layer.batch_shape,
+            "dtype": layer.dtype,
+            "sparse": False,
+            "ragged": False,
+            "name": layer.name,
+            "optional": layer.optional,
+        }
+
     def config_of_spatial_dropout(self, layer: Any, entries: Config) -> Config:
         """The whole config of a SpatialDropout1D, whose constructor takes nothing but these in Keras 3."""
         policy = layer.dtype_policy
@@ -312,11 +351,13 @@ class TensorFlowKeras(Era):
 
     name = "tf.keras"
     locks = False
+    classes_dtype = "float32"
     writes_defaults = False
     learning_rate_log = "lr"
     checkpoint_endings = weights_endings = ("",)  # any
 
     _positions: ClassVar = {
+        "Input": ("shape", "batch_size", "name", "dtype"),
         "Layer": ("trainable", "name", "dtype", "dynamic"),
         "Embedding": (
             "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer",
@@ -330,6 +371,7 @@ class TensorFlowKeras(Era):
         "Lion": {"learning_rate": 0.0001},
     }
     _unknown_entries = frozenset({"quantization_config", "lora_rank", "lora_alpha"})
+    _more_of_input: ClassVar[Config] = {"ragged": False}
     _unsaid: ClassVar = {
         "BatchNormalization": {"synchronized": False},
         "LayerNormalization": {"rms_scaling": False},
@@ -358,6 +400,19 @@ class TensorFlowKeras(Era):
         if not isinstance(name, str):
             raise TypeError(f"Expected `name` argument to be a string, but got: {name!r:.80}")
         return name  # a slash is allowed
+
+    def input_name(self) -> str:
+        return automatic_name("input", first=1)
+
+    def model_name(self, class_name: str) -> str:
+        return self.layer_name("Model" if class_name == "Functional" else class_name, None)
+
+    def unsupported_mask(self, layer: Any) -> None:
+        """tf.keras drops it and says nothing."""
+
+    def config_of_input(self, layer: Any) -> Config:
+        entries = {"batch_input_shape": layer.batch_shape, "dtype": layer.dtype, "sparse": False}
+        return {**entries, **self._more_of_input, "name": layer.name}
 
     def weight_arguments(self, args: tuple[Any, ...]) -> Config:
         if args and _is_shape(args[:1]):  # Keras 2 let a shape come first, and a name second
@@ -478,11 +533,13 @@ class Keras2(TensorFlowKeras):
 
     name = "keras2"
     shape_is_kept = True
+    _more_of_input: ClassVar = {}
     _unsaid: ClassVar = {**TensorFlowKeras._unsaid, "GlobalPooling1D": {"keepdims": False}}
 
     _positions: ClassVar = {
         "Embedding": ("input_dim", "output_dim"),
         "Dense": ("units",),
+        "Input": ("shape", "batch_shape", "name", "dtype"),
         "Layer": (),
         "ModelCheckpoint": (
             "filepath", "monitor", "verbose", "save_best_only", "save_weights_only", "mode", "period",
@@ -517,6 +574,13 @@ class Keras2(TensorFlowKeras):
     def layer_name(self, class_name: str, name: str | None) -> str:
         return automatic_name(snake_case_of_2(class_name), first=1) if name is None else str(name)
 
+    def unsupported_mask(self, layer: Any) -> None:
+        raise TypeError(
+            f"Layer {layer.name} does not support masking, but was passed an input with a mask, as in Keras "
+            "1 and "
+            "2: leave out mask_zero=True, or put a layer before it that ends the mask"
+        )
+
     def row_dropout(self, rate: float) -> float:
         if rate:
             warnings.warn(
@@ -542,6 +606,7 @@ class Keras1(Keras2):
     """Keras 1.2.2."""
 
     name = "keras1"
+    classes_dtype = "float64"
 
     _positions: ClassVar = {
         "Embedding": (
@@ -556,6 +621,7 @@ class Keras1(Keras2):
             "epsilon", "mode", "axis", "momentum", "weights", "beta_init", "gamma_init", "gamma_regularizer",
             "beta_regularizer",
         ),
+        "Input": Keras2._positions["Input"],
         "Layer": (),
         "ModelCheckpoint": Keras2._positions["ModelCheckpoint"],
         "SpatialDropout1D": ("p",),
@@ -608,6 +674,9 @@ class Keras1(Keras2):
 
     def row_dropout(self, rate: float) -> float:
         return Era.row_dropout(self, rate)
+
+    def hashed(self, number: int, n: int) -> int:
+        return abs(number) % (n - 1) + 1
 
     def embedding_shape(
         self, input_shape: tuple[Any, ...], output_dim: int, input_length: Any
@@ -686,6 +755,31 @@ _current: ContextVar[Era] = ContextVar("fastembed.era", default=_ERAS["keras3"])
 def current() -> Era:
     """The era that a layer takes when it is made now."""
     return _current.get()
+
+
+_dialect: ContextVar[Era | None] = ContextVar("fastembed.dialect", default=None)
+
+
+@contextlib.contextmanager
+def dialect(name: str) -> Iterator[None]:
+    """Inside, configs are written as those of this era, whichever the layers are of.
+
+    >>> import fastembed
+    >>> layer = fastembed.layers.Flatten()
+    >>> with dialect("tf.keras"):
+    ...     layer.get_config()["dtype"]
+    'float32'
+    """
+    token = _dialect.set(_by_name(name))
+    try:
+        yield
+    finally:
+        _dialect.reset(token)
+
+
+def dialect_of(own: Era) -> Era:
+    """The era as which a layer of the era ``own`` is written now."""
+    return _dialect.get() or own
 
 
 def of_optimizer_config(config: Mapping[str, Any]) -> Era:
@@ -778,3 +872,16 @@ def any_era(init: Init) -> Init:
             ) from error
 
     return made  # type: ignore[return-value]
+
+
+def any_keywords(**renamed: str) -> Callable[[Function], Function]:
+    """Let a function be called with the keywords of all Kerases: those of others by today's."""
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **_renamed(function.__name__, renamed, kwargs))
+
+        return called  # type: ignore[return-value]
+
+    return decorate

@@ -9,6 +9,7 @@ from fastembed._registry import Registry, reading, serialize_keras_object, subcl
 from fastembed.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
+from fastembed.layers.input_layer import Input, InputLayer
 from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.lambda_layer import Lambda
 from fastembed.layers.layer import Layer
@@ -60,6 +61,8 @@ __all__ = [
     "GlobalAvgPool1D",
     "GlobalMaxPool1D",
     "GlobalMaxPooling1D",
+    "Input",
+    "InputLayer",
     "InputSpec",
     "Lambda",
     "Layer",

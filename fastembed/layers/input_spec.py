@@ -95,7 +95,7 @@ class InputSpec:
         if self.dtype is not None and (dtype := standardize_dtype(array.dtype)) != self.dtype:
             return f"expected dtype={self.dtype}, found dtype={dtype}"
         for axis, length in self.axes.items():
-            if length is not None and shape[axis] != length:
+            if length is not None and shape[axis] not in (None, length):
                 return (
                     f"expected axis {axis} of input shape to have value {length}, "
                     f"but received input with shape {shape}"
@@ -104,7 +104,7 @@ class InputSpec:
             if self.allow_last_axis_squeeze:
                 shape = shape[:-1] if shape[-1:] == (1,) else shape
                 spec = spec[:-1] if spec[-1:] == (1,) else spec
-            if any(wanted not in (None, length) for wanted, length in zip(spec, shape)):
+            if any(None not in (wanted, length) and wanted != length for wanted, length in zip(spec, shape)):
                 return f"expected shape={self.shape}, found shape={np.shape(array)}"
         return None
 

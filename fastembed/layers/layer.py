@@ -18,7 +18,8 @@ import numpy as np
 
 from fastembed import dtype_policies, eras, regularizers
 from fastembed._rows import Table, add_detours
-from fastembed.dtypes import array_dtype
+from fastembed.dtypes import array_dtype, is_float, result_type
+from fastembed.layers.graph import KerasTensor, Node, flatten, holds_tensor, map_structure
 from fastembed.layers.input_spec import assert_input_compatibility
 from fastembed.layers.state import State, not_initialised
 from fastembed.locks import Lock
@@ -153,6 +154,8 @@ class Layer(State):
     """
 
     supports_masking = False
+    #: Whether the output may have a mask where the input has none; said by classes with a `compute_mask`.
+    makes_masks: ClassVar[bool] = False
     #: The names of the layers around it and its own, from when it is built: ``"model/embedding"``.
     path: str | None = None
     #: What the inputs must be: an `InputSpec`, or one for each of several inputs.
@@ -160,6 +163,9 @@ class Layer(State):
     #: Shape of a batch of inputs, with None where it was left open; what old configs have of it.
     batch_input_shape: tuple[int | None, ...] | None = None
     input_dtype_said: str | None = None
+
+    #: Whether `layers` lists all layers inside, and leads files to them before any other attribute.
+    saves_layers_first: ClassVar[bool] = False
 
     _call_signature: ClassVar[inspect.Signature]
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
@@ -182,6 +188,8 @@ class Layer(State):
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
         cls._first_parameter = parameters[1].name if len(parameters) > 1 else "inputs"
+        said = any("makes_masks" in base.__dict__ for base in cls.__mro__ if base is not Layer)
+        cls.makes_masks = cls.makes_masks if said else "compute_mask" in cls.__dict__
         cls._remember_parameters = frozenset(inspect.signature(cls.remember).parameters)
         training = signature.parameters.get("training")
         cls._training_default = (
@@ -258,6 +266,8 @@ class Layer(State):
         changes = self._changes
         if not args and self._first_parameter in kwargs:
             args = (kwargs.pop(self._first_parameter),)
+        if holds_tensor(args, kwargs):
+            return self._connect(args, kwargs)
         outer = _context.get(_OUTSIDE)
         given = kwargs.pop("training", None)
         training = outer.training if given is None else given
@@ -301,6 +311,70 @@ class Layer(State):
         self._answer_alone(changes)
         return outputs
 
+    def _connect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Note a call with tensors that have no numbers yet, and return those that stand for its outputs."""
+        if args and self.input_spec is not None:
+            assert_input_compatibility(self.input_spec, args[0], self.name)
+        said = {
+            key: value for key, value in kwargs.items() if key != "training" or key in self._call_parameters
+        }
+        self._check_arguments(args, said)
+        if not self.built or self._under_construction:
+            self._build_for(args, said)
+            if args and self.input_spec is not None:
+                assert_input_compatibility(self.input_spec, args[0], self.name)
+        inputs = [each for each in flatten((args, said)) if isinstance(each, KerasTensor)]
+        masked = any(each.masked for each in inputs)
+        if masked and not self.supports_masking:
+            self._era.unsupported_mask(self)
+        masked = bool(self.supports_masking) and (masked or self.makes_masks)
+        shapes = self._output_shapes(args, said)
+        dtype = self._output_dtype(inputs)
+        make = functools.partial(KerasTensor, dtype=dtype, name=self.name, masked=masked)
+        outputs = _map_shapes(make, shapes)
+        Node(self, args, kwargs, list(flatten(outputs)))
+        return outputs
+
+    def _output_shapes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Shape of what a call with such tensors returns; several in a list, tuple or dict."""
+        cls = type(self)
+        asked = cls.compute_output_shape if cls.get_output_shape_for is Layer.get_output_shape_for else None
+        if asked is not Layer.compute_output_shape or self._era.shape_is_kept:
+            if asked is not None and len(inspect.signature(asked).parameters) > 2:
+                named = self._shapes_by_name(args, kwargs, tuple(inspect.signature(asked).parameters)[1:])
+                return self.compute_output_shape(**named)
+            return self.compute_output_shape(_shape_of(args[0] if args else next(iter(kwargs.values()))))
+        # Nothing says it: see what comes out for two batches of zeros, in which open lengths differ.
+        one, other = (self.call(*_zeros(args, n), **_zeros(kwargs, n)) for n in _LENGTHS)
+        shapes = zip(map(np.shape, flatten(one)), map(np.shape, flatten(other)))
+        found = iter([tuple(n if n == m else None for n, m in zip(*pair)) for pair in shapes])
+        return map_structure(lambda _: next(found), one)
+
+    def _output_dtype(self, inputs: Sequence[KerasTensor]) -> str:
+        """That of the output: integers stay integers in a layer without weights."""
+        if self.weights or any(is_float(each.dtype) for each in inputs):
+            return self.compute_dtype
+        return str(result_type(*(each.dtype for each in inputs)))
+
+    @property
+    def input(self) -> Any:
+        """The `KerasTensor` (or a list) that the layer was first called with, of which models are made."""
+        return self._first_node("input").args[0] if self._first_node("input").args else self.output
+
+    @property
+    def output(self) -> Any:
+        """The `KerasTensor` (or a list) that the layer's first call returned."""
+        outputs = self._first_node("output").outputs
+        return outputs[0] if len(outputs) == 1 else list(outputs)
+
+    def _first_node(self, what: str) -> Node:
+        nodes: list[Node] = self.__dict__.get("_inbound_nodes", [])
+        if not nodes:
+            raise AttributeError(
+                f"The layer {self.name} has never been called and thus has no defined {what}."
+            )
+        return nodes[0]
+
     def _as_input(self, inputs: Any) -> Any:
         """Numbers as arrays, floats in the compute dtype; what `call` alone can understand as it is."""
         if isinstance(inputs, (list, tuple)):
@@ -330,7 +404,7 @@ class Layer(State):
         with _build_lock:
             if not self.built:
                 if len(self._build_parameters) > 1:
-                    self.build(**self._shapes_by_name(args, kwargs))
+                    self.build(**self._shapes_by_name(args, kwargs, self._build_parameters))
                 else:
                     first = args[0] if args else next(iter(kwargs.values()), None)
                     self.build(_shape_of(first))
@@ -338,12 +412,14 @@ class Layer(State):
                 self._lock_state()
             self._look_into_attributes()
 
-    def _shapes_by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _shapes_by_name(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: Sequence[str]
+    ) -> dict[str, Any]:
         """What a ``build`` with several parameters is called with: ``<argument>_shape`` of each argument."""
         bound = inspect.signature(self.call).bind(*args, **kwargs)
         bound.apply_defaults()
         shapes = {}
-        for parameter in self._build_parameters:
+        for parameter in parameters:
             argument = parameter[: -len("_shape")] if parameter.endswith("_shape") else None
             if argument not in bound.arguments:
                 raise ValueError(
@@ -437,6 +513,7 @@ class Layer(State):
         Parameters
         ----------
         upstream : array_like, of the output's shape
+            For several outputs a list, tuple or dict of arrays, as `backpropagate` takes it.
 
         Returns
         -------
@@ -463,6 +540,13 @@ class Layer(State):
                 "training=True or inside fastembed.recording() first, once for each backward"
             )
         remembered, shape, *outputs = calls[-1]
+        if isinstance(upstream, (list, tuple, dict)) and any(
+            hasattr(each, "shape") for each in flatten(upstream)
+        ):
+            several: Any = upstream
+            gradient = self.backpropagate(remembered, several)
+            calls.pop()
+            return gradient
         upstream = np.asarray(upstream)
         if isinstance(shape, Table):  # which answered alone
             shape = (*remembered[0].shape, *shape.shape[1:])
@@ -613,10 +697,10 @@ class Layer(State):
         >>> config["name"], config["dtype"]["config"]
         ('mine', {'name': 'float32'})
         """
-        config = self._era.base_config(self)
+        config = self._dialect.base_config(self)
         if type(self).get_config is not Layer.get_config:
             return config
-        if type(self).__init__ is Layer.__init__ and not self._era.writes_defaults:
+        if type(self).__init__ is Layer.__init__ and not self._dialect.writes_defaults:
             return config
         plain = self._constructed_by
         if plain is None:
@@ -678,7 +762,9 @@ class Layer(State):
             self.build(**config["shapes_dict"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)  # said, because the compiled base has more, which is made anew
+        # Said, because the compiled base has more, which is made anew. The graphs that a layer is part of are
+        # those of models, which keep them.
+        return {key: value for key, value in self.__dict__.items() if key != "_inbound_nodes"}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -780,6 +866,30 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, (str, int, float))
+
+
+# Stand for lengths that are not known: where the output has other lengths for other ones, neither are those.
+_LENGTHS = 83, 97
+
+
+def _zeros(structure: Any, unknown: int) -> Any:
+    """Zeros in place of tensors that have no numbers yet."""
+
+    def zeros(leaf: Any) -> Any:
+        if not isinstance(leaf, KerasTensor):
+            return leaf
+        return np.zeros([unknown if n is None else n for n in leaf.shape], array_dtype(leaf.dtype))
+
+    return map_structure(zeros, structure)
+
+
+def _map_shapes(function: Callable[[Shape], Any], shapes: Any) -> Any:
+    """The same structure of what ``function`` makes of each shape."""
+    if isinstance(shapes, dict):
+        return {key: _map_shapes(function, each) for key, each in shapes.items()}
+    if any(isinstance(each, (list, tuple)) for each in shapes):
+        return [_map_shapes(function, each) for each in shapes]
+    return function(shapes)
 
 
 def _shape_of(inputs: Any) -> Shape:

@@ -32,6 +32,7 @@ class Merging(Layer):
     """What layers of several inputs have in common: the list, its masks, one dtype for all."""
 
     supports_masking = True
+    makes_masks = False
     _takes: ClassVar[int | None] = None  # how many inputs; None for any number
 
     def build(self, input_shape: Shape) -> None:
@@ -515,7 +516,7 @@ class Concatenate(Merging):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._era.entries("Concatenate", {"axis": self.axis})}
+        return {**super().get_config(), **self._dialect.entries("Concatenate", {"axis": self.axis})}
 
 
 class Dot(Merging):
@@ -650,7 +651,7 @@ class Dot(Merging):
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         entries = {"axes": self.axes, "normalize": self.normalize}
-        return {**super().get_config(), **self._era.entries("Dot", entries)}
+        return {**super().get_config(), **self._dialect.entries("Dot", entries)}
 
 
 # --- As functions ---------------------------------------------------------------------------------

@@ -100,6 +100,13 @@ class State(TableCall):
         if initializer is None:
             initializer = "glorot_uniform" if is_float(dtype) else "zeros"
         shape = () if shape is None else (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        if None in shape:
+            raise ValueError(
+                f"Layer {self.name!r} needs a length that its input leaves open, to make the weight "
+                f"{name!r} of "
+                f"shape {shape}: say it in Input(shape) or input_length, or put a layer before it that "
+                "fixes it"
+            )
         trainable = True if trainable is None else trainable
         variable = Variable(
             self._era.initializer(initializer),
@@ -112,6 +119,11 @@ class State(TableCall):
         )
         self._track(variable, trainable=trainable)
         return variable
+
+    @property
+    def _dialect(self) -> eras.Era:
+        """The era as which the config is written."""
+        return eras.dialect_of(self._era)
 
     @property
     def variable_dtype(self) -> str:
@@ -314,12 +326,12 @@ class State(TableCall):
     # --- In files ---------------------------------------------------------------------------------
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        """Put copies of the layer's own weights (not of those of layers inside) into ``store``.
+        """Put the layer's own weights (not those of layers inside) into ``store``, as they are now.
 
         Parameters
         ----------
         store : dict or HDF5 group
-            Gets the keys ``"0"``, ``"1"``, ...
+            Gets, under ``"0"``, ``"1"``, ..., read-only arrays.
 
         Examples
         --------
@@ -331,7 +343,7 @@ class State(TableCall):
         {'0': array([1., 1.], dtype=float32)}
         """
         for number, variable in enumerate(self._own_weights()):
-            store[str(number)] = variable.numpy()
+            store[str(number)] = variable.stored()
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Set the layer's own weights to what `save_own_variables`, here or in Keras, put into ``store``.
@@ -359,7 +371,8 @@ class State(TableCall):
                 f"Layer '{self.name}' expected {len(names)} variables, but received {found} variables during "
                 f"loading. Expected: {names}"
             )
-        return [np.asarray(store[str(number)]) for number in range(len(names))]
+        values = (store[str(number)] for number in range(len(names)))
+        return [value if hasattr(value, "read_into") else np.asarray(value) for value in values]
 
 
 def _held_by(value: Any, *kinds: type) -> Iterator[Any]:
