@@ -335,6 +335,11 @@ def test_a_bad_batch_is_named():
         source(iter([(np.ones(0), np.ones(0))]))
 
 
+def test_a_generator_is_not_shuffled():
+    """Keras warns of that, though it is `fit` that asks for it where nobody does: `docs/differences.md`."""
+    assert joined(epochs_of(source(numbered(3, 1), shuffle=True))[0], 1).tolist() == [0.0, 1.0, 2.0]
+
+
 def test_an_empty_generator():
     with pytest.raises(ValueError, match="at least one batch"):
         source(numbered(0))
