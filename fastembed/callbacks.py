@@ -363,7 +363,7 @@ class BaseLogger(Callback):
 
 
 class ProgbarLogger(Callback):
-    """Draws a `fastembed.progress.Progbar` of each epoch; `fit`, `evaluate` and `predict` add one by themselves.
+    """Draws a `Progbar` of each epoch; `fit`, `evaluate` and `predict` add one by themselves.
 
     Parameters
     ----------
