@@ -455,6 +455,7 @@ def test_a_nan_is_never_better(keras):
     assert did(make, logs, "epoch") == [0, 1, 2, 3, 4]
     said, *_ = keras(trained, make, logs)
     assert ("set", [[0, 1]]) in said
+    assert did(Made("EarlyStopping", monitor="loss"), losses(np.nan, 1.0, 2.0), "epoch") == [0, 1, 2]
 
 
 def test_the_monitor_is_a_base_for_others():

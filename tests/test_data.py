@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 import warnings
 
 import hypothesis.extra.numpy as hnp
@@ -453,6 +454,13 @@ class Dataset(PyDataset):
         self.events.append("end")
 
 
+def test_the_batches_of_a_dataset_are_shuffled():
+    set_random_seed(1)
+    first, second = ([x[0] for x, _, _ in epoch] for epoch in epochs_of(source(Dataset(30), shuffle=True), 2))
+    assert first != second
+    assert first != sorted(first)
+
+
 WORKERS = [{}, {"workers": 3}, {"workers": 2, "max_queue_size": 1}, {"workers": 3, "max_queue_size": 0}]
 
 
@@ -489,6 +497,7 @@ def test_workers_work_ahead_but_not_further_than_the_queue():
 
     epoch = source(Counting(50, workers=2, max_queue_size=4)).epoch()
     next(epoch)
+    time.sleep(0.1)  # for workers that would go on
     epoch.close()
     assert set(asked) <= set(range(4))
 
