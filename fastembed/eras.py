@@ -9,10 +9,11 @@ keyword: what a position means, how things are named and ordered, and which dial
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     Config = dict[str, Any]
 
 Init = TypeVar("Init", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # A constructor's keywords before Keras 2, and what they are called since.
 RENAMED: Mapping[str, Mapping[str, str]] = {
@@ -82,6 +84,8 @@ class Era:
         As `era` takes it.
     locks : bool
         Whether a built layer refuses new variables and layers.
+    classes_dtype : str
+        Of what `fastembed.utils.to_categorical` returns.
     shape_is_kept : bool
         Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
     writes_defaults : bool
@@ -94,6 +98,7 @@ class Era:
 
     name: ClassVar[str] = "keras3"
     locks: ClassVar[bool] = True
+    classes_dtype: ClassVar[str] = "float64"
     shape_is_kept: ClassVar[bool] = False
     writes_defaults: ClassVar[bool] = True
     # How many epochs `fit` makes that is not told, and whether generators' lengths are examples, not batches.
@@ -247,6 +252,10 @@ class Era:
         """Shape of an Embedding's output."""
         return (*input_shape, output_dim)
 
+    def hashed(self, number: int, n: int) -> int:
+        """The id from 1 to n - 1 of a word whose hash is ``number``."""
+        return number % (n - 1) + 1
+
     # --- Held -------------------------------------------------------------------------------------
 
     def weights(self, layer: Any) -> list[Variable]:
@@ -345,6 +354,7 @@ class TensorFlowKeras(Era):
 
     name = "tf.keras"
     locks = False
+    classes_dtype = "float32"
     writes_defaults = False
     learning_rate_log = "lr"
     checkpoint_endings = weights_endings = ("",)  # any
@@ -601,6 +611,7 @@ class Keras1(Keras2):
     name = "keras1"
     epochs = 10
     counts_samples = True
+    classes_dtype = "float64"
 
     _positions: ClassVar = {
         "Embedding": (
@@ -668,6 +679,9 @@ class Keras1(Keras2):
 
     def row_dropout(self, rate: float) -> float:
         return Era.row_dropout(self, rate)
+
+    def hashed(self, number: int, n: int) -> int:
+        return abs(number) % (n - 1) + 1
 
     def embedding_shape(
         self, input_shape: tuple[Any, ...], output_dim: int, input_length: Any
@@ -746,6 +760,31 @@ _current: ContextVar[Era] = ContextVar("fastembed.era", default=_ERAS["keras3"])
 def current() -> Era:
     """The era that a layer takes when it is made now."""
     return _current.get()
+
+
+_dialect: ContextVar[Era | None] = ContextVar("fastembed.dialect", default=None)
+
+
+@contextlib.contextmanager
+def dialect(name: str) -> Iterator[None]:
+    """Inside, configs are written as those of this era, whichever the layers are of.
+
+    >>> import fastembed
+    >>> layer = fastembed.layers.Flatten()
+    >>> with dialect("tf.keras"):
+    ...     layer.get_config()["dtype"]
+    'float32'
+    """
+    token = _dialect.set(_by_name(name))
+    try:
+        yield
+    finally:
+        _dialect.reset(token)
+
+
+def dialect_of(own: Era) -> Era:
+    """The era as which a layer of the era ``own`` is written now."""
+    return _dialect.get() or own
 
 
 def of_optimizer_config(config: Mapping[str, Any]) -> Era:
@@ -838,3 +877,16 @@ def any_era(init: Init) -> Init:
             ) from error
 
     return made  # type: ignore[return-value]
+
+
+def any_keywords(**renamed: str) -> Callable[[Function], Function]:
+    """Let a function be called with the keywords of all Kerases: those of others by today's."""
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **_renamed(function.__name__, renamed, kwargs))
+
+        return called  # type: ignore[return-value]
+
+    return decorate

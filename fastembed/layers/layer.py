@@ -164,6 +164,9 @@ class Layer(State):
     batch_input_shape: tuple[int | None, ...] | None = None
     input_dtype_said: str | None = None
 
+    #: Whether `layers` lists all layers inside, and leads files to them before any other attribute.
+    saves_layers_first: ClassVar[bool] = False
+
     _call_signature: ClassVar[inspect.Signature]
     _call_parameters: ClassVar[frozenset[str]] = frozenset()
     _first_parameter: ClassVar[str] = "inputs"
@@ -694,10 +697,10 @@ class Layer(State):
         >>> config["name"], config["dtype"]["config"]
         ('mine', {'name': 'float32'})
         """
-        config = self._era.base_config(self)
+        config = self._dialect.base_config(self)
         if type(self).get_config is not Layer.get_config:
             return config
-        if type(self).__init__ is Layer.__init__ and not self._era.writes_defaults:
+        if type(self).__init__ is Layer.__init__ and not self._dialect.writes_defaults:
             return config
         plain = self._constructed_by
         if plain is None:
