@@ -110,7 +110,7 @@ class Era:
         return f"<era {self.name}>"
 
     def __reduce__(self) -> Any:
-        return _by_name, (self.name,)  # an era is one object, in copies and pickles of layers too
+        return by_name, (self.name,)  # an era is one object, in copies and pickles of layers too
 
     # --- Made -------------------------------------------------------------------------------------
 
@@ -731,7 +731,8 @@ def of_optimizer_config(config: Mapping[str, Any]) -> Era:
     return _ERAS["keras3"] if "loss_scale_factor" in config else current()
 
 
-def _by_name(name: str) -> Era:
+def by_name(name: str) -> Era:
+    """The era called ``name``; ValueError if there is none."""
     if not isinstance(name, str) or name not in _ERAS:
         raise ValueError(f"there is no era {name!r:.80}; known are {', '.join(map(repr, _ERAS))}")
     return _ERAS[name]
@@ -776,7 +777,7 @@ class era:
     """
 
     def __init__(self, name: str) -> None:
-        self._era = _by_name(name)
+        self._era = by_name(name)
         self._tokens = [_current.set(self._era)]
         self._entered = False
 
