@@ -103,7 +103,7 @@ class Registry:
     elsewhere : mapping of type to str, optional
         Classes that Keras 3 keeps in another module than the rest.
     of_functions : bool, default False
-        Whether the objects are functions, which are what ``names`` has, and not made.
+        Whether functions in ``names`` are themselves the objects, and do not make them.
     """
 
     def __init__(
@@ -143,7 +143,9 @@ class Registry:
         made_by, settings = self._found(asked, custom_objects)
         if made_by is None:
             raise self._not_understood(config)
-        if not isinstance(made_by, type) and (made_by is not self.names.get(asked.name) or self.of_functions):
+        is_own = made_by is not self.names.get(asked.name)
+        is_one = is_own or (self.of_functions and isinstance(made_by, types.FunctionType))
+        if is_one and not isinstance(made_by, type):
             return made_by  # a function is itself the object
         # Settings that it does not have, or of another kind; in the scope is what its own config names.
         with reading(config, f"a {asked.name}"), CustomObjectScope(custom_objects):
@@ -212,7 +214,7 @@ class Registry:
 def _complete(made: Any, config: Mapping[str, Any]) -> None:
     """Build and compile what a config describes as built and compiled."""
     built_for, compiled_for = config.get("build_config"), config.get("compile_config")
-    if isinstance(built_for, Mapping) and hasattr(made, "build_from_config") and not made.built:
+    if isinstance(built_for, Mapping) and hasattr(made, "build_from_config") and not getattr(made, "built", False):
         with reading(built_for, f"what a {type(made).__name__} was built for"):
             made.build_from_config(built_for)
     if isinstance(compiled_for, Mapping) and compiled_for and hasattr(made, "compile_from_config"):

@@ -147,6 +147,18 @@ def array_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(ml_dtypes.bfloat16)
 
 
+def file_dtype(name: str) -> np.dtype[Any]:
+    """The dtype of arrays that are written to files: of bfloat16, ml_dtypes' or else opaque pairs of bytes.
+
+    >>> file_dtype("float16")
+    dtype('float16')
+    """
+    try:
+        return array_dtype(name)
+    except ValueError:
+        return np.dtype("V2")
+
+
 def result_type(*dtypes: Any) -> str:
     """The dtype of what is computed from these, by Keras 3's rules; 64 bits stay 64 bits.
 
@@ -233,9 +245,9 @@ def as_dtype(values: ArrayLike, name: str) -> NDArray[Any]:
     ValueError: uint8 cannot hold 300.0
     """
     array = np.asarray(values)
+    if name == "bfloat16" and (array.dtype.name == "bfloat16" or array.dtype == "V2"):
+        return array.view(np.uint16)
     if array.dtype.name == "bfloat16":
-        if name == "bfloat16":
-            return array.view(np.uint16)
         array = array.astype(np.float32)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"expected numbers, got dtype {array.dtype}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from fastembed._memory import copy as copied
-from fastembed.dtypes import as_dtype, standardize_dtype, stored_dtype, widen_bfloat16
+from fastembed._memory import empty
+from fastembed.dtypes import as_dtype, file_dtype, standardize_dtype, stored_dtype, widen_bfloat16
 from fastembed.locks import Lock
 from fastembed.names import automatic_name, checked_name
 from fastembed.ops import IndexedSlices
@@ -38,6 +40,16 @@ class Follower(Protocol):
 
     def refresh(self) -> None:
         """Called after values have changed. May raise; the variables then have the old ones again."""
+
+
+class Readable(Protocol):
+    """An array that is elsewhere, such as in a file, and can be read into memory that is there."""
+
+    shape: tuple[int, ...]
+    dtype: str  # Keras's name
+
+    def read_into(self, memory: NDArray[Any]) -> None:
+        """Fill memory of this shape and dtype; bfloat16 as words."""
 
 
 class Variable(NDArrayOperatorsMixin):
@@ -189,6 +201,14 @@ class Variable(NDArrayOperatorsMixin):
         """Whether somebody holds a view of the memory."""
         return self._shown is not None and self._shown() is not None
 
+    def stored(self) -> NDArray[Any]:
+        """The value as files hold it: read-only, and without a copy but of bfloat16 (see `file_dtype`)."""
+        if self._dtype != "bfloat16":
+            return self.value
+        with self._lock:
+            self.settle()
+            return self._memory.copy().view(file_dtype(self._dtype))
+
     def numpy(self) -> NDArray[Any]:
         """A copy of the value (of bfloat16 numbers as float32, exactly)."""
         return np.array(self.value)
@@ -250,16 +270,26 @@ class Variable(NDArrayOperatorsMixin):
         swap([(self, self.memory_for(value))])
         return self.value
 
-    def memory_for(self, value: ArrayLike) -> NDArray[Any]:
+    def memory_for(self, value: ArrayLike | Readable) -> NDArray[Any]:
         """``value`` as memory that `swap` can take: everything that may fail happens here."""
+        if hasattr(value, "read_into"):
+            self._check_shape(value.shape)
+            if value.dtype == self._dtype:
+                memory = empty(self.shape, stored_dtype(self._dtype))
+                value.read_into(memory)
+                memory.flags.writeable = False
+                return memory
         values = as_dtype(value.value if isinstance(value, Variable) else value, self._dtype)
-        if values.shape != self.shape:
+        self._check_shape(values.shape)
+        return _owned(values, self._dtype)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if shape != self.shape:
             raise ValueError(
                 "The shape of the target variable and the shape of the target value in "
                 f"`variable.assign(value)` must match. variable.shape={self.shape}, "
-                f"Received: value.shape={values.shape}. Target variable: {self}"
+                f"Received: value.shape={shape}. Target variable: {self}"
             )
-        return _owned(values, self._dtype)
 
     def _take(self, memory: NDArray[Any], creditor: Creditor | None = None, owed: Owed | None = None) -> None:
         """Have this memory, and whoever moves it."""
@@ -392,12 +422,46 @@ def unchanging(variables: Iterable[Variable]) -> Iterator[None]:
         yield
 
 
-def swap(changes: Sequence[tuple[Variable, NDArray[Any]]]) -> None:
+Changes = Sequence[tuple[Variable, "NDArray[Any]"]]
+
+_put_off: ContextVar[list[tuple[Variable, NDArray[Any]]] | None] = ContextVar("changes", default=None)
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """What variables are set to inside, they get at the end: all of them or, after an error, none.
+
+    By this thread; inside, they still have the old values.
+
+    >>> a, b = Variable([1.0]), Variable([2.0])
+    >>> with at_once():
+    ...     _ = a.assign([3.0])
+    ...     _ = b.assign([4.0])
+    ...     a.numpy()
+    array([1.], dtype=float32)
+    >>> a.numpy(), b.numpy()
+    (array([3.], dtype=float32), array([4.], dtype=float32))
+    """
+    changes: list[tuple[Variable, NDArray[Any]]] = []
+    token = _put_off.set(changes)
+    try:
+        yield
+    finally:
+        _put_off.reset(token)
+    last = {id(variable): (variable, memory) for variable, memory in changes}
+    swap(list(last.values()))
+
+
+def swap(changes: Changes) -> None:
     """Give each variable the memory that its `Variable.memory_for` made: all of them or, on an error, none.
 
     What follows several of the variables is refreshed once, after the last: it never sees some of them old
-    and some new.
+    and some new. Inside `at_once` all this is put off to its end.
     """
+    put_off = _put_off.get()
+    if put_off is not None:
+        put_off += changes
+        return
     with unchanging(variable for variable, _ in changes):
         old = [(v, v._memory, v._creditor, v._shown) for v, _ in changes]
         followers = {follower for variable, _ in changes for follower in variable._followers}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from real_files import REAL, real_file, real_models
 
 import fastembed
-from fastembed import layers
+from fastembed import eras, layers
 from fastembed.layers.graph import flatten
 from fastembed.models import (
     Functional,
@@ -25,10 +25,21 @@ from fastembed.models import (
     model_from_json,
     model_from_yaml,
 )
-from fastembed.models.configs import described
+from fastembed.models.configs import described as described_now
 
 ERAS = ("keras1", "keras2", "tf.keras", "keras3")
 FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def described(model, era):
+    """The class and config of a model in the dialect of an era."""
+    with eras.dialect(era):
+        return described_now(model)
+
+
+def plain(model):
+    """A model's config as JSON gives it back."""
+    return json.loads(json.dumps(model.get_config()))
 
 
 def assert_equal_outputs(one, other, inputs):
@@ -48,10 +59,10 @@ def assert_equal_outputs(one, other, inputs):
 def test_a_model_is_what_its_config_describes(plan):
     model = build(fastembed, plan)
     inputs = data(plan, np.random.default_rng(0))
-    config = model.get_config()
+    config = plain(model)
     for copy in (Model.from_config(config), model_from_json(model.to_json()), clone_model(model)):
         assert type(copy) is Functional
-        assert copy.get_config() == config
+        assert plain(copy) == config
         assert_equal_outputs(model, copy, inputs)
 
 
@@ -254,7 +265,7 @@ def test_keras_1_merges_models_in_a_row():
 
 def test_models_inside_are_counted_from_where_a_keras_counted_them():
     """tf.keras counts the calls of a model with inputs from 1, those of a Sequential without from 0."""
-    text = json.dumps(described(build(fastembed, (["numbers"], "one", False, [("row", 0, 0, 0)] * 2, [], "one")), "tf.keras"))
+    text = json.dumps(described(build(fastembed, (["numbers"], "one", False, [("row", 0, 0, 0), ("row", 1, 0, 0)], [], "one")), "tf.keras"))
     config = json.loads(text)["config"]
     assert config["output_layers"] == [["row1", 1, 0]]
     for entry in config["layers"]:
@@ -302,7 +313,11 @@ def test_models_that_every_keras_wrote(path):
     text = json.dumps(config)
     missing = [name for name in MISSING if f'"class_name": "{name}"' in text]
     if missing:
-        with pytest.raises(ValueError, match=f"a layer {missing[0]}"):
+        with pytest.raises(ValueError, match=f"a layer ({'|'.join(missing)}) "):
+            model_from_json(text)
+        return
+    if "int" in path.stem and "pooled" in path.stem:
+        with pytest.raises(ValueError, match="Unrecognized keyword arguments passed to Dense: {'quantization_config"):
             model_from_json(text)
         return
     model = model_from_json(text)
@@ -350,7 +365,7 @@ def test_the_first_layer_that_there_is_not():
         Model.from_config({**config, "layers": [lambda_op]})
     added = entry("Add", "add_1", module="keras.src.ops.numpy", registered_name="Add")
     with pytest.raises(ValueError, match=r"the operation Add \(called 'add_1'\)"):
-        Model.from_config({**config, "layers": [added]})
+        Model.from_config({**config, "layers": [added], "output_layers": [["add_1", 0, 0]]})
     with pytest.raises(ValueError, match="a layer os.system"):
         model_from_config({"class_name": "os.system", "module": "os", "config": {"name": "x"}})
 
@@ -362,13 +377,13 @@ def call(*places):
 @pytest.mark.parametrize(
     ("nodes", "outputs", "message"),
     [
-        ([call(("b", 0, 0))], [["a", 0, 0]], "'a' needs call 0 of 'b'"),
-        ([call(("a", 0, 0))], [["a", 0, 0]], "'a' needs call 0 of 'a'"),
+        ([call(("b", 0, 0))], [["a", 0, 0]], "a needs call 0 of 'b'"),
+        ([call(("a", 0, 0))], [["a", 0, 0]], "a needs call 0 of 'a'"),
         ([call(("nobody", 0, 0))], [["a", 0, 0]], "a layer 'nobody', and has no such layer"),
-        ([call(("x", 1, 0))], [["a", 0, 0]], "'a' needs call 1 of 'x'"),
+        ([call(("x", 1, 0))], [["a", 0, 0]], "a needs call 1 of 'x'"),
         ([call(("x", 0, 1))], [["a", 0, 0]], "output 1 of call 0 of 'x', which it has not"),
         ([call(("x", -2, 0))], [["a", 0, 0]], "which it has not"),
-        ([call(("x", 0, 0))], [["a", 3, 0]], "outputs' needs call 3 of 'a'"),
+        ([call(("x", 0, 0))], [["a", 3, 0]], "an output of the model needs call 3 of 'a'"),
         ([call(("x", 0, 0))], [["a", 0]], "is not"),
         ([3], [["a", 0, 0]], "no list of"),
         (3, [["a", 0, 0]], "the calls of 'a' are no list"),
@@ -432,7 +447,7 @@ def test_deep_and_long_configs_end():
     with pytest.raises(ValueError, match="."):
         model_from_config(deep)
     with pytest.raises(ValueError, match="128 levels"):
-        model_from_json("[" * 200 + "]" * 200)
+        model_from_json('{"a":' * 200 + "1" + "}" * 200)
     # A long chain, written last layer first, takes time in proportion to its length.
     entries = [
         {

@@ -523,7 +523,7 @@ class Embedding(Layer):
         )
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        """Put copies of what the layer's table consists of into ``store``, as Keras 3 does.
+        """Put what the layer's table consists of into ``store``, as Keras 3 does: read-only arrays.
 
         Parameters
         ----------
@@ -579,7 +579,7 @@ class Embedding(Layer):
         }
         if self.lora_rank:
             entries.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)
-        return {**super().get_config(), **self._era.entries("Embedding", entries)}
+        return {**super().get_config(), **self._dialect.entries("Embedding", entries)}
 
 
 def _plain_length(length: Any) -> Any:

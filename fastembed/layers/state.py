@@ -121,6 +121,11 @@ class State(TableCall):
         return variable
 
     @property
+    def _dialect(self) -> eras.Era:
+        """The era as which the config is written."""
+        return eras.dialect_of(self._era)
+
+    @property
     def variable_dtype(self) -> str:
         """The dtype of the layer's variables."""
         raise NotImplementedError
@@ -321,12 +326,12 @@ class State(TableCall):
     # --- In files ---------------------------------------------------------------------------------
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        """Put copies of the layer's own weights (not of those of layers inside) into ``store``.
+        """Put the layer's own weights (not those of layers inside) into ``store``, as they are now.
 
         Parameters
         ----------
         store : dict or HDF5 group
-            Gets the keys ``"0"``, ``"1"``, ...
+            Gets, under ``"0"``, ``"1"``, ..., read-only arrays.
 
         Examples
         --------
@@ -338,7 +343,7 @@ class State(TableCall):
         {'0': array([1., 1.], dtype=float32)}
         """
         for number, variable in enumerate(self._own_weights()):
-            store[str(number)] = variable.numpy()
+            store[str(number)] = variable.stored()
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Set the layer's own weights to what `save_own_variables`, here or in Keras, put into ``store``.
@@ -366,7 +371,8 @@ class State(TableCall):
                 f"Layer '{self.name}' expected {len(names)} variables, but received {found} variables during "
                 f"loading. Expected: {names}"
             )
-        return [np.asarray(store[str(number)]) for number in range(len(names))]
+        values = (store[str(number)] for number in range(len(names)))
+        return [value if hasattr(value, "read_into") else np.asarray(value) for value in values]
 
 
 def _held_by(value: Any, *kinds: type) -> Iterator[Any]:

@@ -108,7 +108,7 @@ class Storage:
         raise NotImplementedError
 
     def saved(self) -> list[NDArray[Any]]:
-        """Copies of the arrays that a file holds."""
+        """The arrays that a file holds, as they are now."""
         raise NotImplementedError
 
     def changes(self, values: Sequence[NDArray[Any]]) -> list[Change]:
@@ -183,7 +183,7 @@ class Plain(Storage):
         return [as_dtype(table, name)]
 
     def saved(self) -> list[NDArray[Any]]:
-        return [self._variable.numpy()]
+        return [self._variable.stored()]
 
     def changes(self, values: Sequence[NDArray[Any]]) -> list[Change]:
         return [(self._variable, self._variable.memory_for(values[0]))]
@@ -340,7 +340,7 @@ class Codes(Storage):
 
     def saved(self) -> list[NDArray[Any]]:
         with unchanging(self.constants.values()):
-            return [variable.numpy() for variable in self.constants.values()]
+            return [variable.stored() for variable in self.constants.values()]
 
     def as_stored(self, table: NDArray[Any]) -> list[NDArray[Any]]:
         return list(self.encode(table, self._recipe))

@@ -9,7 +9,6 @@ caller's own, and nothing else happens with the name.
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import json
 from collections import defaultdict, deque
@@ -110,7 +109,7 @@ class _Writer:
 
     def layer(self, layer: Layer) -> Json:
         """A layer's class and config."""
-        written: Json = serialize_keras_object(_in_era(layer, self.era))
+        written: Json = serialize_keras_object(layer)
         return written
 
     def call(self, node: Node, graph: _Graph) -> Json:
@@ -138,7 +137,7 @@ class _Writer:
 
     def sequential(self, model: Any) -> Any:
         """The config of layers in a row."""
-        config = model._era.base_config(model)
+        config = model._dialect.base_config(model)
         config["layers"] = [self.layer(layer) for layer in model._sequence]
         if model._program is not None:
             config["build_input_shape"] = model._sequence[0].batch_shape
@@ -157,7 +156,6 @@ class _TensorFlowWriter(_Writer):
     _of_functional: ClassVar[str] = "Functional"
 
     def layer(self, layer: Layer) -> Json:
-        layer = _in_era(layer, self.era)
         name = self._of_functional if is_functional(layer) else get_registered_name(type(layer))
         return {"class_name": name, "config": serialize_keras_object(layer.get_config())}
 
@@ -235,13 +233,12 @@ _WRITERS: Mapping[str, _Writer] = {
 }
 
 
-def _in_era(layer: Any, era: str) -> Any:
-    """The layer, or a twin with the same content that writes its config as another Keras does."""
-    if layer._era.name == era:
-        return layer
-    twin = copy.copy(layer)
-    twin.__dict__["_era"] = eras.by_name(era)
-    return twin
+@contextlib.contextmanager
+def _writer(model: Any) -> Iterator[_Writer]:
+    """Who writes a model. The layers in it are all written in that dialect, whichever their eras."""
+    writer = _WRITERS[model._dialect.name]
+    with eras.dialect(writer.era):
+        yield writer
 
 
 def _is_tensor(value: Any) -> bool:
@@ -279,7 +276,8 @@ def functional_config(model: Functional) -> Json:
     -------
     dict
     """
-    return _WRITERS[model._era.name].functional(model)
+    with _writer(model) as writer:
+        return writer.functional(model)
 
 
 def sequential_config(model: Sequential) -> Any:
@@ -293,33 +291,38 @@ def sequential_config(model: Sequential) -> Any:
     -------
     dict or list
     """
-    return _WRITERS[model._era.name].sequential(model)
+    with _writer(model) as writer:
+        return writer.sequential(model)
 
 
-def described(model: Any, era: str | None = None) -> Json:
-    """The class and the config of a model, as files have them.
+def described(model: Any) -> Json:
+    """The class and the config of a model, as JSON files have them.
 
     Parameters
     ----------
     model : Model
-    era : {"keras1", "keras2", "tf.keras", "keras3"}, optional
-        In whose dialect. Default: the model's own.
 
     Returns
     -------
     dict
+
+    Notes
+    -----
+    In the dialect of the model's era, or of `eras.dialect`.
 
     Examples
     --------
     >>> from fastembed.layers import Dense, Input
     >>> from fastembed.models import Sequential
     >>> model = Sequential([Input((3,)), Dense(2)])
-    >>> described(model)["module"], described(model, "keras2")["keras_version"]
-    ('keras', '2.2.4')
-    >>> described(model, "keras2")["config"]["layers"][0]["config"]["batch_input_shape"]
+    >>> described(model)["module"]
+    'keras'
+    >>> with eras.dialect("keras2"):
+    ...     described(model)["config"]["layers"][0]["config"]["batch_input_shape"]
     [None, 3]
     """
-    return _WRITERS[model._era.name if era is None else era].described(model)
+    with _writer(model) as writer:
+        return writer.described(model)
 
 
 def to_json(model: Any, **kwargs: Any) -> str:
@@ -446,7 +449,7 @@ def functional_from_config(
         rest = _prepared(_decoded(config))
         entries, starts, ends = (rest.pop(key) for key in ("layers", "input_layers", "output_layers"))
         inputs, outputs = _Calls(entries, [starts, ends]).made()
-        rest = {key: value for key, value in rest.items() if value is not None}
+        rest = {k: v for k, v in rest.items() if v is not None and k != "build_input_shape"}
         return cls(inputs=inputs, outputs=outputs, **rest)
 
 
@@ -552,7 +555,7 @@ def _is_entry(value: Any) -> bool:
 def _unknown(entry: Json) -> ValueError:
     name = entry["class_name"]
     what = f"the operation {name}" if is_operation(entry) or name.endswith("OpLambda") else f"a layer {name}"
-    ours = sorted({made.__name__ for made in registry.names.values() if made is not Layer})
+    ours = sorted({made.__name__ for made in registry.names.values() if isinstance(made, type)} - {"Layer"})
     return ValueError(
         f"The config has {what} (called {entry['name']!r}), and there is none here. There are "
         f"{', '.join(ours)}. A class of your own is found if you name it in custom_objects={{{name!r}: class}}, "
@@ -683,10 +686,10 @@ class _Calls:
             if not waiting:
                 return [self._end(each) for each in self._ends]
         except _NotYet as missing:
-            waiting[missing.call].append("the model's outputs")
+            waiting[missing.call].append("an output of the model")
         (needed, number), (stuck, *_) = next(iter(waiting.items()))
         raise ValueError(
-            f"The config's calls do not fit together: {stuck!r} needs call {number} of {needed!r}, which is not "
+            f"The config's calls do not fit together: {stuck} needs call {number} of {needed!r}, which is not "
             "there, or itself needs what comes after it (a loop)"
         )
 

@@ -7,3 +7,5 @@ from fastembed.models.model import Model
 
 class Functional(Model):
     """What ``Model(inputs, outputs)`` makes."""
+
+    saves_layers_first = True

@@ -545,6 +545,9 @@ class _Feed:
         )
 
 
+Model._say_arguments = (Layer.get_config, Model.get_config)
+
+
 def _of_graph(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Whether a model's constructor is given inputs and outputs."""
     named = {_OLD_NAMES.get(key, key) for key in kwargs}

@@ -41,6 +41,7 @@ class Sequential(Model):
     """
 
     _lengths_count = False  # as in Keras, which asks of a batch only as many axes
+    saves_layers_first = True
 
     def __init__(
         self,
@@ -79,8 +80,10 @@ class Sequential(Model):
                 raise
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Remove the last layer, and return it."""
+        """Remove the last layer, and return it; IndexError if there is none."""
         layers = list(self._sequence)
+        if not layers:
+            raise IndexError(f"Sequential model {self.name} has no layers that could be removed")
         layer = layers.pop()
         self._sequence = layers
         if rebuild:

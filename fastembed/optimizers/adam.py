@@ -261,6 +261,14 @@ class Nadam(_OfMoments):
         self._product = self._number(1.0, "variable", dtype)
         return [self._product]
 
+    def _number_slots_after(self, steps: int) -> list[float]:
+        product = 1.0
+        for step in range(1, steps + 1):
+            product *= self._u(step)
+            if product == 0:
+                break
+        return [product]
+
     def _u(self, step: int) -> float:
         decayed: float = 0.96 ** (step * self.schedule_decay)
         return self.beta_1 * (1 - 0.5 * decayed)

@@ -51,6 +51,7 @@ class Ledger:
 
     Attributes
     ----------
+    slots : sequence of Variable
     path : {"sparse", "lazy", "dense"}
         How the last step was done, or the first will be.
     why : str
@@ -66,7 +67,7 @@ class Ledger:
         lazy: bool = False,
         dense_because: str | None = None,
     ) -> None:
-        self.rule, self.lazy = rule, lazy
+        self.rule, self.lazy, self.slots = rule, lazy, slots
         self._variables = [variable, *slots]
         self._dense_because = dense_because
         for slot in slots:  # so that whoever holds one of them waits for nobody

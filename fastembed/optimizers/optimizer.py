@@ -228,6 +228,7 @@ class Optimizer(Configurable):
         self._slots: list[
             Variable
         ] = []  # all that `variables` has beside the iteration and the learning rate
+        self._loose_slots: list[Variable] = []  # those of them that belong to no variable
         self._undecayed: frozenset[Variable] = frozenset()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -260,6 +261,10 @@ class Optimizer(Configurable):
 
     def _number_slots(self, variables: Sequence[Variable]) -> list[Variable]:
         """Further state, which belongs to no variable."""
+        return []
+
+    def _number_slots_after(self, steps: int) -> list[float]:
+        """What that state is after so many steps."""
         return []
 
     def _done(self, step: int) -> None:
@@ -312,7 +317,8 @@ class Optimizer(Configurable):
                     for name in group:
                         slots[variable][name] = self._slot(variable, name)
                         made.append(slots[variable][name])
-            self._slots = [*made, *self._number_slots(variables)]
+            self._loose_slots = self._number_slots(variables)
+            self._slots = [*made, *self._loose_slots]
             because = "use_ema averages all rows at every step" if self.use_ema else None
             self._ledgers = {
                 v: Ledger(v, [slots[v][s] for s in rule.slots], rule, lazy=self.lazy, dense_because=because)
@@ -652,17 +658,18 @@ class Optimizer(Configurable):
                 "`optimizer.build(trainable_variables)` to create the optimizer weights before calling "
                 "`set_weights()`."
             )
-        if len(weights) != len(self.variables):
+        values = self._arranged(list(weights))
+        if values is None:
             raise ValueError(
                 f"This optimizer has {len(self.variables)} variables ({self._names()}), but {len(weights)} "
                 "values were given: they are of another optimizer, or of one with other settings"
             )
-        self._restore(list(weights))
+        self._restore(values)
 
     def save_own_variables(self, store: Any) -> None:
         """Put the values of `variables` into a mapping, under "0", "1", ..."""
         for i, variable in enumerate(self.variables):
-            store[str(i)] = variable.numpy()
+            store[str(i)] = variable.stored()
 
     def load_own_variables(self, store: Any) -> None:
         """Take what `save_own_variables` put there, here or in Keras.
@@ -670,16 +677,71 @@ class Optimizer(Configurable):
         Where the number of variables differs nothing is loaded, and a warning says so, as in Keras; a value
         of another shape is a ValueError. Nothing is changed then.
         """
-        if len(store.keys()) != len(self.variables):
+        count = len(store.keys())
+        values = self._arranged([store[str(i)] for i in range(count) if str(i) in store])
+        if values is None:
             unbuilt = " It has not been built yet: call `optimizer.build(trainable_variables)` first."
             warnings.warn(
                 f"Skipping variable loading for optimizer '{self.name}', because it has "
-                f"{len(self.variables)} variables whereas the saved optimizer has {len(store.keys())} "
+                f"{len(self.variables)} variables whereas the saved optimizer has {count} "
                 f"variables.{'' if self.built else unbuilt}",
                 stacklevel=2,
             )
             return
-        self._restore([store[str(i)] for i in range(len(self.variables))])
+        self._restore(values)
+
+    def as_in_tf_keras(self) -> list[tuple[str, NDArray[Any]]]:
+        """The state as tf.keras 2.11 to 2.15 has it, with names: without what Keras 3 has added.
+
+        >>> from fastembed import Variable
+        >>> from fastembed.optimizers import Adam
+        >>> optimizer = Adam()
+        >>> optimizer.build([Variable([[1.0]], name="embeddings")])
+        >>> [name for name, _ in optimizer.as_in_tf_keras()]
+        ['iteration:0', 'adam/embeddings_momentum:0', 'adam/embeddings_velocity:0']
+        """
+        kept = [variable for variable in self._slots if not _is_in(variable, self._loose_slots)]
+        state = [("iteration:0", self._iterations.stored())]
+        state += [(f"{self.name}/{variable.name}:0", variable.stored()) for variable in kept]
+        if not kept:  # of SGD, which has a momentum there whether it uses it or not
+            for variable in self._ledgers:
+                name = f"{self.name}/{variable.path.replace('/', '_')}_momentum:0"
+                state.append((name, np.zeros(variable.shape, compute_dtype(variable.dtype))))
+        return state
+
+    def _arranged(self, values: list[Any]) -> list[Any] | None:
+        """The values for `variables`, where these are those of this Keras, or else of an earlier one.
+
+        tf.keras 2.11 to 2.15 keep neither the learning rate among them nor state that belongs to no variable.
+        Keras 2 and tf.keras before begin with the first slot of all variables and then have the second one;
+        RMSprop, Adagrad and Adadelta do not count steps there, and behind the slots may be placeholders.
+        """
+        own = self.variables
+        if len(values) == len(own):
+            return values
+        shapes = [np.shape(value) for value in values]
+        kept = [variable for variable in self._slots if not _is_in(variable, self._loose_slots)]
+        by_slot = [
+            slot for column in zip(*(ledger.slots for ledger in self._ledgers.values())) for slot in column
+        ]
+        counted = 1 if shapes and shapes[0] == () else 0
+        for slots in (kept, by_slot):
+            end = counted + len(slots)
+            beyond = shapes[end:]
+            unused = not slots and beyond == [variable.shape for variable in self._ledgers]
+            placeholders = slots is by_slot and len(slots) == len(kept) and set(beyond) <= {(1,)}
+            if shapes[counted:end] == [slot.shape for slot in slots] and (
+                not beyond or unused or placeholders
+            ):
+                break
+        else:
+            return None
+        found = {id(slot): value for slot, value in zip(slots, values[counted:])}
+        if counted:
+            found[id(self._iterations)] = values[0]
+            after = self._number_slots_after(int(np.asarray(values[0])))
+            found.update((id(slot), number) for slot, number in zip(self._loose_slots, after))
+        return [found.get(id(variable), variable.value) for variable in own]
 
     def _restore(self, values: list[Any]) -> None:
         with self._lock:
@@ -691,7 +753,7 @@ class Optimizer(Configurable):
                         f"of one that was built for other variables. Expected are: {self._names()}"
                     )
             pairs = zip(self.variables, values)
-            swap([(variable, variable.memory_for(np.asarray(value))) for variable, value in pairs])
+            swap([(variable, variable.memory_for(value)) for variable, value in pairs])
             for accumulator in self._accumulators.values():
                 accumulator.forget_rows()
 
@@ -781,6 +843,10 @@ def _check_trainable(variables: Sequence[Variable]) -> None:
         if not is_float(variable.dtype):
             raise ValueError(f"{variable} cannot be trained: its dtype has no fractions")
     _check_once(variables)
+
+
+def _is_in(variable: Variable, variables: Sequence[Variable]) -> bool:
+    return any(variable is each for each in variables)  # variables compare as arrays do
 
 
 def _check_once(variables: Sequence[Variable]) -> None:

@@ -1,4 +1,4 @@
-"""Zip archives, which is what `.keras` files are. The only module that opens one.
+"""Zip archives, which is what `.keras` files are. The only module that opens or writes one.
 
 Members are found by exact name and read from the open file; nothing is ever extracted to disk. The archive
 must be an archive from its first byte, and its two descriptions of a member (the directory at the end, the
@@ -7,14 +7,17 @@ header in front of the data) must agree: where readers can disagree about a file
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 from fastembed.errors import FormatError, LimitError, UnsupportedError
 from fastembed.saving.chunks import MAX_RATIO, RATIO_FREE
 from fastembed.saving.hdf5 import quoted
+from fastembed.saving.sink import Sink
 from fastembed.saving.source import Source
 
 MAGIC = b"PK\x03\x04"
@@ -120,3 +123,79 @@ def _inflated(data: Source, name: str, size: int) -> Source:
     if len(out) != size or not stream.eof or stream.unused_data:
         raise FormatError(f"{name} does not hold the {size} bytes it claims")
     return Source(io.BytesIO(out), 0, size)
+
+
+# --- Written ----------------------------------------------------------------------------------------
+
+_DIRECTORY = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR = struct.Struct("<4sLQL")
+_PLAIN, _WITH_64 = 20, 45  # versions of the format: for all, and the first with numbers of 64 bits
+_ON_UNIX, _PRIVATE = 3 << 8, 0o600 << 16
+_1980 = 0x21  # January 1, the first date there is: bytes depend on the content alone
+_UTF_8 = 0x800
+_SIZES_64, _PADDING = 1, 0xD935  # kinds of extra fields; the other is that of Android's zipalign
+_ALIGNED = 64
+MOST_IN_32 = _IN_EXTRA - 1  # bytes; larger numbers take 64 bits
+
+
+class ArchiveWriter:
+    """A zip archive whose members are stored as they are, one after the other.
+
+    Their data starts at multiples of 64 bytes: what is aligned in a member is so in the archive.
+
+    Parameters
+    ----------
+    sink : Sink
+        Empty.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._entries: list[bytes] = []
+
+    def write(self, name: str, data: bytes) -> None:
+        """Add a member."""
+        with self.member(name) as inside:
+            inside.write(data)
+
+    @contextlib.contextmanager
+    def member(self, name: str) -> Iterator[Sink]:
+        """A member to write, in any order of its bytes; it ends where the file then ends."""
+        start, encoded = self._sink.size, name.encode()
+        # How large it will be is not known yet: there is room for 64 bits.
+        before = start + _LOCAL.size + len(encoded) + 24
+        padding = -before % _ALIGNED
+        inside = self._sink.window(before + padding)
+        yield inside
+        size, check = inside.size, 0
+        inside.seek(0)
+        for _ in range(0, size, _BLOCK):
+            check = zlib.crc32(inside.read(_BLOCK) or b"", check)
+        large, far = size > MOST_IN_32, start > MOST_IN_32
+        sizes = struct.pack("<2H2Q", _SIZES_64, 16, size, size) if large else b""
+        filled = sizes + struct.pack("<2H", _PADDING, padding + 20 - len(sizes))
+        filled += bytes(padding + 24 - len(filled))
+        known = 0, 0, _1980, check, *(2 * (_IN_EXTRA if large else size,)), len(encoded)
+        version = _WITH_64 if large or far else _PLAIN
+        self._sink.seek(start)
+        self._sink.write(_LOCAL.pack(MAGIC, version, _UTF_8, *known, len(filled)) + encoded + filled)
+        numbers = [size, size] * large + [start] * far
+        extra = struct.pack(f"<2H{len(numbers)}Q", _SIZES_64, 8 * len(numbers), *numbers) if numbers else b""
+        rest = len(extra), 0, 0, 0, _PRIVATE, _IN_EXTRA if far else start
+        versions = _ON_UNIX | version, version, _UTF_8
+        self._entries.append(_DIRECTORY.pack(b"PK\1\2", *versions, *known, *rest) + encoded + extra)
+
+    def finish(self) -> None:
+        """Write the directory, which makes an archive of it."""
+        start, directory = self._sink.size, b"".join(self._entries)
+        count, size = len(self._entries), len(directory)
+        end = b""
+        far = start > MOST_IN_32
+        if far:
+            end = _END_64.pack(b"PK\6\6", 44, _WITH_64, _WITH_64, 0, 0, count, count, size, start)
+            end += _LOCATOR.pack(b"PK\6\7", 0, start + size, 1)
+        last = _END.pack(b"PK\5\6", 0, 0, count, count, size, _IN_EXTRA if far else start, 0)
+        self._sink.seek(start)
+        self._sink.write(directory + end + last)

@@ -1,4 +1,4 @@
-"""HDF5 files. The only module that opens one.
+"""HDF5 files. The only module that opens or writes one.
 
 h5py finds out what a file holds. Tables and text are read by us, at the places that h5py reports, once these
 have been checked against the file: no filter plugin is ever loaded, nothing outside the file is opened, and
@@ -8,18 +8,23 @@ links; names out of a file are looked up in what the walk found, and never given
 
 from __future__ import annotations
 
-from collections.abc import Iterator, KeysView
+from collections.abc import Iterable, Iterator, KeysView
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed.errors import FormatError, LimitError
+from fastembed.dtypes import widen_bfloat16
+from fastembed.errors import FormatError, LimitError, UnsupportedError
 from fastembed.saving.attributes import Attributes
 from fastembed.saving.chunks import Chunks
+from fastembed.saving.sink import Sink
 from fastembed.saving.source import Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 30_000  # the largest Keras models have some thousand; the walk stays under a second
@@ -29,6 +34,10 @@ MAX_NAMES = 1_000_000
 # NumPy has no bfloat16: Keras stores opaque pairs of bytes, and only `.keras` files of version 3 mark them.
 OPAQUE = "void16"
 DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "bfloat16", OPAQUE)
+# What else a variable may be of, such as a counter of steps.
+NUMBERS = (*DTYPES, "int16", "uint16", "uint32", "int64", "uint64", "bool")
+
+MOST_IN_ATTRIBUTE = 64_512  # bytes: Keras's limit, a little below that of an HDF5 object's header
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,29 @@ class Array:
     @property
     def is_table(self) -> bool:
         return len(self.shape) == 2 and min(self.shape) > 0 and self.dtype in DTYPES
+
+
+class Stored:
+    """An array in a file, read when it is asked for: `fastembed.variable.Readable`."""
+
+    def __init__(self, file: Hdf5, path: str) -> None:
+        array = file.array(path)
+        self.shape, self.dtype = array.shape, "bfloat16" if array.dtype == OPAQUE else array.dtype
+        self.ndim = len(self.shape)
+        self._file, self._path, self._unmarked = file, path, array.dtype == OPAQUE
+
+    def read_into(self, memory: NDArray[Any]) -> None:
+        """Fill memory of this shape and dtype; bfloat16 as words."""
+        self._file.read_into(self._path, memory)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if self._unmarked:
+            raise UnsupportedError(
+                f"{quoted(self._path)} holds two-byte values, and the file does not say of which type"
+            )
+        words = self._file.read(self._path, self.shape)
+        values = widen_bfloat16(words) if self.dtype == "bfloat16" else words
+        return values if dtype is None else values.astype(dtype, copy=False)
 
 
 def quoted(text: str | bytes) -> str:
@@ -69,11 +101,7 @@ class Hdf5:
     """
 
     def __init__(self, source: Source) -> None:
-        try:
-            import h5py
-        except ImportError:
-            raise ImportError("this format needs h5py: pip install 'keras-fastembed[keras-files]'") from None
-        self._h5py = h5py
+        self._h5py = h5py = _h5py()
         self._source = source
         with _translated():
             self._attributes = Attributes(source)
@@ -189,6 +217,8 @@ class Hdf5:
             if isinstance(kind, h5t.TypeOpaqueID) and kind.get_size() == 2:
                 marked = self._strings(path, "dtype") == ["bfloat16"]
                 return Array(shape, "bfloat16" if marked else OPAQUE)
+            if isinstance(kind, h5t.TypeEnumID):
+                return Array(shape, "bool" if kind.equal(h5t.py_create(np.dtype(bool), logical=True)) else "")
             if isinstance(kind, (h5t.TypeIntegerID, h5t.TypeFloatID)):
                 try:
                     dtype = kind.dtype
@@ -204,7 +234,7 @@ class Hdf5:
         With a ``shape``, of the array that must have it, of any rank.
         """
         dataset, array = self._datasets[path], self.array(path)
-        if not (array.is_table if shape is None else array.shape == shape and array.dtype in DTYPES):
+        if not (array.is_table if shape is None else array.shape == shape and array.dtype in NUMBERS):
             raise FormatError(
                 f"{quoted(path)} is no {'table' if shape is None else f'array of shape {shape}'}: "
                 f"shape {array.shape}, {array.dtype or 'not numbers'}"
@@ -216,22 +246,109 @@ class Hdf5:
                 raise FormatError(f"{quoted(path)} claims more bytes than the file has")
             if layout == self._h5py.h5d.CHUNKED:
                 Chunks(dataset).check(size, stored)
-            elif stored != size or (layout == self._h5py.h5d.CONTIGUOUS and dataset.get_offset() is None):
+            elif stored != size or (
+                size and layout == self._h5py.h5d.CONTIGUOUS and dataset.get_offset() is None
+            ):
                 # HDF5 would make up zeros for what was never written.
                 raise FormatError(f"{quoted(path)} declares {size} bytes and stores {stored}")
 
-    def read(self, path: str, shape: tuple[int, ...] | None = None) -> np.ndarray[Any, Any]:
+    def read(self, path: str, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
         """What `check` lets pass as a new array in native byte order; bfloat16 and OPAQUE as uint16 words."""
         self.check(path, shape)
         dataset = self._datasets[path]
         with _translated():
-            opaque = isinstance(dataset.get_type(), self._h5py.h5t.TypeOpaqueID)
-            table = np.empty(dataset.shape, np.uint16 if opaque else dataset.dtype)
-            layout = dataset.get_create_plist().get_layout()
-            if layout == self._h5py.h5d.CHUNKED:
-                Chunks(dataset).read(self._source, table)
-            elif layout == self._h5py.h5d.CONTIGUOUS:
-                self._source.fill(table.reshape(-1).view(np.uint8).data, dataset.get_offset())
-            else:  # compact: at most 64 KiB, which HDF5 already holds
-                dataset.read(self._h5py.h5s.ALL, self._h5py.h5s.ALL, table, dataset.get_type())
+            table = np.empty(dataset.shape, self._dtype(dataset))
+            self._fill(dataset, table)
         return table.astype(table.dtype.newbyteorder("="), copy=False)
+
+    def read_into(self, path: str, memory: NDArray[Any]) -> None:
+        """The same into memory of the array's shape and dtype, without a second copy if it is stored so."""
+        self.check(path, memory.shape)
+        dataset = self._datasets[path]
+        with _translated():
+            if self._dtype(dataset) == memory.dtype and memory.flags.c_contiguous:
+                self._fill(dataset, memory)
+                return
+        memory[...] = self.read(path, memory.shape)
+
+    def _dtype(self, dataset: Any) -> np.dtype[Any]:
+        opaque = isinstance(dataset.get_type(), self._h5py.h5t.TypeOpaqueID)
+        return np.dtype(np.uint16) if opaque else dataset.dtype
+
+    def _fill(self, dataset: Any, table: NDArray[Any]) -> None:
+        """Read all of a dataset that was checked."""
+        layout = dataset.get_create_plist().get_layout()
+        if table.size == 0:
+            return
+        if layout == self._h5py.h5d.CHUNKED:
+            Chunks(dataset).read(self._source, table)
+        elif layout == self._h5py.h5d.CONTIGUOUS:
+            self._source.fill(table.reshape(-1).view(np.uint8).data, dataset.get_offset())
+        else:  # compact: at most 64 KiB, which HDF5 already holds
+            dataset.read(self._h5py.h5s.ALL, self._h5py.h5s.ALL, table, dataset.get_type())
+
+
+class Hdf5Writer:
+    """A new HDF5 file: groups, arrays as they are in memory, text in attributes.
+
+    Parameters
+    ----------
+    sink : Sink
+        Empty.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._h5py = _h5py()
+        self._file = self._h5py.File(sink, "w")
+
+    def __enter__(self) -> Hdf5Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def group(self, path: str) -> None:
+        """Have a group at ``path``."""
+        self._file.require_group(path or "/")
+
+    def write(self, path: str, array: NDArray[Any]) -> None:
+        """Write an array as a dataset; bfloat16, and what may be it, marked as such."""
+        array = np.asarray(array)
+        opaque = array.dtype.kind == "V"
+        if opaque and array.dtype.name not in ("bfloat16", OPAQUE) or array.dtype.kind not in "biufV":
+            raise TypeError(
+                f"{quoted(path)}: an array of dtype {array.dtype} cannot be written, only numbers"
+            )
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        dataset = self._file.create_dataset(path, data=array.view("V2") if opaque else array)
+        if opaque:
+            dataset.attrs["dtype"] = "bfloat16"
+
+    def text(self, path: str, attribute: str, text: str) -> None:
+        """Give the group at ``path`` a text."""
+        self._file[path or "/"].attrs[attribute] = text.encode()
+
+    def names(self, path: str, attribute: str, names: Iterable[str]) -> None:
+        """Give the group a list of strings: in several attributes, numbered, where one cannot hold them."""
+        encoded = [name.encode() for name in names]
+        longest = max(map(len, encoded), default=0)
+        if longest > MOST_IN_ATTRIBUTE:
+            raise RuntimeError(
+                f"a name of {longest} bytes cannot be saved to HDF5, where an attribute has at most "
+                f"{MOST_IN_ATTRIBUTE}: {quoted(max(encoded, key=len))}..."
+            )
+        attributes = self._file[path or "/"].attrs
+        array = np.array(encoded) if encoded else np.zeros(0)
+        parts = 1
+        while any(part.nbytes > MOST_IN_ATTRIBUTE for part in np.array_split(array, parts)):
+            parts += 1
+        for number, part in enumerate(np.array_split(array, parts)):
+            attributes[attribute if parts == 1 else f"{attribute}{number}"] = part
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError("this format needs h5py: pip install 'keras-fastembed[keras-files]'") from None
+    return h5py

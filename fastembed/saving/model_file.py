@@ -1,8 +1,7 @@
-"""A model file of any format, open: its embeddings as records, and their tables as arrays."""
+"""The embeddings of a model file, as records, and their tables as arrays."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,14 +12,12 @@ import numpy as np
 
 from fastembed.dtypes import widen_bfloat16
 from fastembed.errors import FormatError, UnsupportedError
-from fastembed.saving import archive, hdf5
-from fastembed.saving.configs import MAX_CONFIG, Json, model_tree, parse_json
-from fastembed.saving.hdf5 import Hdf5, quoted
+from fastembed.saving import hdf5
+from fastembed.saving.configs import Json, model_tree
+from fastembed.saving.container import Container, opened_container
+from fastembed.saving.hdf5 import quoted
 from fastembed.saving.layouts import Table, layout_of
-from fastembed.saving.source import Path, Source, opened
-
-# Where a `.keras` file keeps its weights: since 2.12, and in 2.11.
-_WEIGHTS = ("model.weights.h5", "variables.h5")
+from fastembed.saving.source import Path
 
 # What the codes of quantised weights are kept in: Keras's int8 and packed int4, and uint8 of GPTQ and AWQ.
 _CODES = ("int8", "uint8")
@@ -63,12 +60,12 @@ class EmbeddingRecord:
 class ModelFile:
     """What a model file holds in whatever container: weights in HDF5, perhaps a config and a version."""
 
-    def __init__(
-        self, file: Hdf5, root: str, config: Json | None, keras_version: str | None, member: str
-    ) -> None:
-        self._file, self._member, self._version = file, member, keras_version
-        self._layout = layout_of(file, root)
-        self._tables = [(self._record(table), table) for table in _renamed(self._embeddings(config))]
+    def __init__(self, container: Container) -> None:
+        self._file, self._member, self._version = container.file, container.member, container.keras_version
+        self._layout = layout_of(container.file, container.root)
+        self._tables = [
+            (self._record(table), table) for table in _renamed(self._embeddings(container.config))
+        ]
 
     def _embeddings(self, config: Json | None) -> list[Table]:
         model = None if config is None else model_tree(config)
@@ -172,49 +169,6 @@ def _listed(records: list[EmbeddingRecord]) -> str:
 
 @contextmanager
 def opened_model(path: Path) -> Iterator[ModelFile]:
-    """The model file at ``path``. What it is, its first bytes tell; its name does not matter."""
-    try:
-        with opened(path) as source:
-            magic = source.bytes_at(0, min(8, source.size))
-            if not magic:
-                raise FormatError("the file is empty")
-            if magic == hdf5.MAGIC:
-                container = _hdf5_model(source)
-            elif magic.startswith(archive.MAGIC):
-                container = _keras_archive(source)
-            else:
-                raise FormatError(f"neither HDF5 nor a .keras archive: the file starts with {magic!r}")
-            with container as model:
-                yield model
-    except FormatError as error:
-        raise type(error)(f"{os.fsdecode(path)}: {error}") from error.__cause__
-
-
-@contextmanager
-def _hdf5_model(source: Source) -> Iterator[ModelFile]:
-    """A whole model has its weights in a group, beside its config; a file of weights is like that group."""
-    with Hdf5(source) as file:
-        whole = "model_weights" in file.groups and file.names("", "layer_names") is None
-        root = "model_weights" if whole else ""
-        version = file.text(root, "keras_version") or file.text("", "keras_version")
-        text = file.text("", "model_config") if whole else None
-        yield ModelFile(file, root, None if text is None else parse_json(text), version, "")
-
-
-@contextmanager
-def _keras_archive(source: Source) -> Iterator[ModelFile]:
-    members = archive.Archive(source)
-    for name in ("config.json", "metadata.json"):
-        if name not in members:
-            raise FormatError(f"a zip archive without {name} is no .keras file")
-    config, metadata = (
-        parse_json(members.open(name, MAX_CONFIG).readall()) for name in ("config.json", "metadata.json")
-    )
-    version = metadata.get("keras_version")
-    weights = next((name for name in _WEIGHTS if name in members), None)
-    if weights is None:
-        raise UnsupportedError(
-            "the archive keeps its weights neither in model.weights.h5 nor in variables.h5"
-        )
-    with Hdf5(members.open(weights)) as file:
-        yield ModelFile(file, "", config, version if isinstance(version, str) else None, weights)
+    """The embeddings of the model file at ``path``."""
+    with opened_container(path) as container:
+        yield ModelFile(container)

@@ -7,11 +7,12 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Union
+from typing import IO, Union
 
 from fastembed.errors import FormatError
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+Binary = IO[bytes]
 
 # Flags that a system lacks are left out. O_NONBLOCK keeps a FIFO from blocking the open.
 _FLAGS = os.O_RDONLY
@@ -82,8 +83,8 @@ class Source(io.RawIOBase):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
-    """The file at ``path``, opened once and only for reading.
+def opened(path: Path | Binary) -> Iterator[Source]:
+    """The file at ``path``, opened once and only for reading; or all of a binary file object.
 
     Raises
     ------
@@ -92,8 +93,13 @@ def opened(path: Path) -> Iterator[Source]:
     FormatError
         If it is not a regular file, or changes while it is read.
     """
+    if hasattr(path, "readinto"):
+        position = path.tell()
+        yield Source(path, 0, path.seek(0, io.SEEK_END))  # type: ignore[arg-type]
+        path.seek(position)
+        return
     try:
-        descriptor = os.open(path, _FLAGS)
+        descriptor = os.open(path, _FLAGS)  # type: ignore[arg-type]
     except ValueError as error:  # a NUL in the path
         raise FormatError(f"not a path: {error}") from None
     try:
