@@ -131,14 +131,14 @@ def draw(folder: Path, histories: Mapping[str, Any], table: NDArray[Any], words:
 
     written = []
     for name, figure in (("loss.png", losses), ("words.png", picture)):
-        figure.savefig(folder / name, dpi=120)
+        figure.savefig(folder / name, dpi=120, bbox_inches="tight")
         written.append(folder / name)
     return written
 
 
 def run(folder: Path, topics: Mapping[str, str], verbose: Any = "auto") -> None:
     """Train both models, draw what they learned, save them into ``folder``, open them again, ask them."""
-    from fastembed.saving import load_model
+    from fastembed.models import load_model
     from fastembed.utils import pad_sequences, set_random_seed
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def run(folder: Path, topics: Mapping[str, str], verbose: Any = "auto") -> None:
     print(f"\n6. Train word vectors (CBOW): which word stands between {2 * WINDOW} others?")
     print(f"   {len(word):,} words of the text")
     vectors = mean_of_vectors(2 * WINDOW, len(words), len(words), "word_among_others")
-    company = vectors.fit(around, word, batch_size=512, epochs=8, verbose=verbose).history
+    company = vectors.fit(around, word, batch_size=512, epochs=6, verbose=verbose).history
     print(f"   loss from {company['loss'][0]:.3f} to {company['loss'][-1]:.3f}")
 
     print(f"\n7. Save, open again, ask; in {folder}")
