@@ -164,7 +164,7 @@ def run(folder: Path, topics: Mapping[str, str], verbose: Any = "auto") -> None:
     print(f"\n6. Train word vectors (CBOW): which word stands between {2 * WINDOW} others?")
     print(f"   {len(word):,} words of the text")
     vectors = mean_of_vectors(2 * WINDOW, len(words), len(words), "word_among_others")
-    company = vectors.fit(around, word, batch_size=512, epochs=6, verbose=verbose).history
+    company = vectors.fit(around, word, batch_size=512, epochs=8, verbose=verbose).history
     print(f"   loss from {company['loss'][0]:.3f} to {company['loss'][-1]:.3f}")
 
     print(f"\n7. Save, open again, ask; in {folder}")
