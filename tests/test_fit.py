@@ -278,6 +278,10 @@ def test_labels_only_for_outputs_with_a_loss():
 
 
 def test_weights_of_losses_count_for_outputs_by_name():
+    ignored = two_by_two(loss="mse", loss_weights={"price": 0.0})
+    before = [each.numpy() for each in ignored.get_layer("price").weights]
+    ignored.train_on_batch([IDS, NUMBERS], [LABELS, REAL])
+    assert same([each.numpy() for each in ignored.get_layer("price").weights], before)
     by_name = two_by_two(loss="mse", loss_weights={"price": 3.0})
     in_order = two_by_two(loss=["mse", "mse"], loss_weights=[1.0, 3.0])
     given = {"x": [IDS, NUMBERS], "y": [LABELS, REAL], "verbose": 0, "shuffle": False}
@@ -529,9 +533,17 @@ def test_a_step_that_raises_changes_nothing(where):
     model.fit(IDS, LABELS, verbose=0)  # and can go on
 
 
+def test_an_error_ends_the_threads_of_a_dataset():
+    before = threading.active_count()
+    model = classifier(Unruly("call", _fail))
+    with pytest.raises(ArithmeticError) as error:
+        model.fit(Dataset(IDS, LABELS, size=4, workers=2), verbose=0)
+    assert threading.active_count() == before, error  # which is still held
+
+
 def test_bad_labels_change_nothing():
     model = Sequential([Input((6,), dtype="int32"), layers.Embedding(20, 3), layers.GlobalAveragePooling1D()])
-    model.add(layers.Softmax())
+    model.add(layers.Softmax(activity_regularizer="l2"))  # such a layer keeps its calls itself
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(IDS, LABELS, verbose=0)
     reference = copy.deepcopy(model)
@@ -622,14 +634,18 @@ def test_ctrl_c_outside_of_steps_comes_at_once():
 
 
 def test_a_second_ctrl_c_comes_at_once():
+    reached = []
+
     def twice():
         _interrupt()
+        reached.append("the first waits")
         _interrupt()
-        raise AssertionError("the second was held back")
+        reached.append("the second was held back")
 
     model = classifier(Unruly("call", twice))
     with pytest.raises(KeyboardInterrupt):
         model.fit(IDS, LABELS, batch_size=8, verbose=0)
+    assert reached == ["the first waits"]
 
 
 def test_fit_in_another_thread():
@@ -706,6 +722,17 @@ def test_frozen_layers_stay():
     model.fit(IDS, LABELS, verbose=0)
     assert np.array_equal(model.get_weights()[1], frozen[1])
     assert not np.array_equal(model.get_weights()[0], frozen[0])
+    model.train_on_batch(IDS, LABELS)
+    frozen = model.get_weights()
+    model.layers[0].embeddings.trainable = False  # a weight alone, between two batches
+    model.train_on_batch(IDS, LABELS)
+    assert [np.array_equal(a, b) for a, b in zip(model.get_weights(), frozen)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_moving_averages_end_in_the_weights():

@@ -166,7 +166,7 @@ class Trainer(_Model):
         self.run_eagerly, self.steps_per_execution = bool(run_eagerly), int(steps_per_execution)
         self.jit_compile = not run_eagerly if jit_compile == "auto" else jit_compile
         self.stop_training = False
-        self.__dict__["_compiled"] = compiled
+        self.__dict__.update(_compiled=compiled, _last_learners=None)
         self.__dict__["_compile_arguments"] = {
             "optimizer": self.optimizer,
             "loss": loss,
@@ -265,7 +265,12 @@ class Trainer(_Model):
         if not self.built or not self.output_names:
             y_pred = self._called_to_build(first())
         if compiled.outputs is None:
-            compiled.match(self._known_outputs() or Outputs(y_pred))
+            self._match_to(compiled, y_pred)
+
+    def _match_to(self, compiled: Compiled, y_pred: Any) -> None:
+        """Find out which losses and metrics belong to which of these outputs."""
+        compiled.match(self._known_outputs() or Outputs(y_pred))
+        self.__dict__["_last_learners"] = None  # whose metrics it changes
 
     def _called_to_build(self, x: Any) -> Any:
         try:
@@ -390,15 +395,12 @@ class Trainer(_Model):
     ) -> tuple[list[Any], list[Any]]:
         """Labels and weights of a batch, one entry an output."""
         if compiled.outputs is None:
-            compiled.match(
-                self._known_outputs() or Outputs(list(outputs) if len(outputs) > 1 else outputs[0])
-            )
+            self._match_to(compiled, list(outputs) if len(outputs) > 1 else outputs[0])
         known: Outputs = compiled.outputs  # type: ignore[assignment]
         labels = known.parts(y, "y", compiled.loss.with_loss)
         weights = known.parts(sample_weight, "sample_weight", compiled.loss.with_loss)
         if not compiled.built:
             compiled.build(labels, outputs)
-            self.__dict__["_last_learners"] = None
         return labels, weights
 
     # --- One batch ----------------------------------------------------------------------------------
