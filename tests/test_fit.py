@@ -445,6 +445,10 @@ def test_what_fit_cannot_do():
         model.train_on_batch(NUMBERS, LABELS[:5])
     with pytest.raises(ValueError, match="no labels"):
         model.fit(NUMBERS, verbose=0)
+    model.compile("sgd", losses.MeanSquaredError(reduction="none"))
+    with pytest.raises(ValueError, match="reduction"):
+        model.fit(NUMBERS, LABELS, verbose=0)
+    model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="validation_freq"):
         model.fit(NUMBERS, LABELS, validation_split=0.5, validation_freq="often", verbose=0)
     with pytest.raises(TypeError, match="epochs"):
@@ -832,6 +836,21 @@ def test_predictions_of_all_batches_are_in_one_array():
     generated = model.predict(iter([([IDS[:15], NUMBERS[:15]],), ([IDS[15:], NUMBERS[15:]],)]), verbose=0)
     np.testing.assert_allclose(generated[1], expected[1], rtol=1e-6)
     assert model.predict([IDS, NUMBERS], batch_size=8, steps=2, verbose=0)[0].shape == (16, 1)
+
+
+@pytest.mark.parametrize("layer", [layers.Flatten(), layers.Activation("linear"), layers.Reshape((1, 3))])
+def test_predictions_are_no_views_of_the_inputs(layer):
+    x = Input((3,))
+    one, two = Model(x, layer(x)), Model(x, [layer(x), layer(x)])
+    numbers = NUMBERS.copy()
+    for given in (numbers, [numbers], numbers[:20], numbers[::2]):
+        for found in (
+            one.predict_on_batch(given),
+            *two.predict_on_batch(given),
+            one.predict(given, verbose=0),
+        ):
+            found[:] = 7
+    assert np.array_equal(numbers, NUMBERS)
 
 
 def test_predictions_of_batches_of_other_lengths():

@@ -329,6 +329,12 @@ class CompiledLoss:
             value, slope = part.loss.value_and_gradient(
                 self._labels(y, part), y_pred[at], weights[at], masks[at]
             )
+            if np.ndim(value):
+                raise ValueError(
+                    f"the loss {part.loss.name!r} has a value for each sample, and what is learned from is "
+                    "one number: "
+                    f"its reduction is {part.loss.reduction!r}, take 'sum_over_batch_size' or 'sum'"
+                )
             total += self._tracked(part, value, y_pred)
             if weight is not None:
                 slope = slope * slope.dtype.type(weight)
@@ -444,6 +450,10 @@ class CompiledMetrics:
     def names(self) -> list[str]:
         """What they are called in logs."""
         return list(self._by_log)
+
+    def by_log(self) -> list[tuple[str, Metric]]:
+        """Pairs of a name in logs and its metric; of those that are known."""
+        return [(name, part.metric) for name, part in self._by_log.items() if part.metric is not None]
 
     @property
     def own_names(self) -> list[str]:
@@ -617,12 +627,3 @@ class Compiled:
         self.loss.build(y, y_pred)
         self.metrics.build(y, y_pred)
         self.built = True
-
-    def results(self) -> dict[str, Any]:
-        """The logs, as the metrics have them now."""
-        results = {"loss": self.loss_tracker.result()}
-        if self.metrics and self.metrics.built:
-            for name, result in self.metrics.result().items():
-                results.update(result if isinstance(result, dict) else {name: result})
-        results.update((metric.name, metric.result()) for metric in self.loss.metrics)
-        return results

@@ -13,7 +13,7 @@ import math
 import operator
 import sys
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
@@ -21,9 +21,10 @@ import numpy as np
 from fastembed import eras, losses, metrics, optimizers
 from fastembed._registry import serialize_keras_object
 from fastembed.callbacks import CallbackList
-from fastembed.layers.graph import flatten, pack_as
+from fastembed.dtypes import floatx
+from fastembed.layers.graph import flatten, map_structure, pack_as
 from fastembed.layers.layer import gradient_of
-from fastembed.models.compiled import Compiled, Outputs
+from fastembed.models.compiled import Compiled, CompiledMetrics, Outputs
 from fastembed.models.data import pack_x_y_sample_weight, split, unpack_x_y_sample_weight
 from fastembed.models.data import source as source_of
 from fastembed.models.interrupts import Interrupts
@@ -336,7 +337,7 @@ class Trainer(_Model):
         ['loss', 'price_loss', 'sold_loss', 'sold_acc']
         """
         names = [name for metric in self.metrics for name in getattr(metric, "names", [metric.name])]
-        return list(self._in_order({name: name for name in names}))
+        return self._learners().in_order(names)
 
     @property
     def compiled_metrics(self) -> Any:
@@ -351,13 +352,12 @@ class Trainer(_Model):
     def get_metrics_result(self) -> Logs:
         """Loss and metrics, as they are now, by name."""
         results: Logs = {}
-        for metric in self.metrics:
+        for name, metric in self._learners().measured:
             result = metric.result()
             if isinstance(result, dict):
-                for name, each in result.items():
-                    results.update(each if isinstance(each, dict) else {name: each})
+                results.update(result)
             else:
-                results[metric.name] = result
+                results[name] = result
         return results
 
     def compute_loss(
@@ -401,6 +401,7 @@ class Trainer(_Model):
         weights = known.parts(sample_weight, "sample_weight", compiled.loss.with_loss)
         if not compiled.built:
             compiled.build(labels, outputs)
+            self.__dict__["_last_learners"] = None
         return labels, weights
 
     # --- One batch ----------------------------------------------------------------------------------
@@ -554,7 +555,12 @@ class Trainer(_Model):
         >>> model.predict_on_batch(np.array([[1, 2]])).tolist()
         [[[1.0, 1.0], [1.0, 1.0]]]
         """
-        return self(x)
+        outputs = self(x)
+        if type(outputs) is np.ndarray and type(x) is np.ndarray:
+            base = outputs.base  # of a view the array that it shows
+            shared = outputs is x or (base is not None and (base is x or base is x.base))
+            return outputs.copy() if shared else outputs
+        return map_structure(lambda each: _of_its_own(each, x), outputs)
 
     def _step_for_training(self, interrupts: Interrupts | None = None) -> Step:
         """What is done with a batch: this class's way, or that of a subclass."""
@@ -581,20 +587,11 @@ class Trainer(_Model):
 
     def _returned(self, of_step: Any, return_dict: bool) -> Any:
         """Logs as methods return them."""
-        logs = _as_floats(self._logs(of_step) if of_step is None else of_step)
+        logs = self.get_metrics_result() if of_step is None else of_step
         if return_dict:
-            return logs
-        values = list(self._in_order(logs).values())
+            return _as_floats(logs)
+        values = [_as_float(logs[name]) for name in self._learners().in_order(logs)]
         return values[0] if len(values) == 1 else values
-
-    def _in_order(self, logs: Logs) -> Logs:
-        """The logs in the order of `metrics`; last, by name, what is called otherwise than its metric."""
-        ordered: Logs = {}
-        for metric in self.metrics:
-            for name in getattr(metric, "own_names", [metric.name]):
-                if name in logs:
-                    ordered[name] = logs[name]
-        return {**ordered, **{name: logs[name] for name in sorted(logs) if name not in ordered}}
 
     # --- Many batches -------------------------------------------------------------------------------
 
@@ -993,12 +990,23 @@ class _Learners:
         for layer in self.layers:
             if layer is model or not isinstance(layer, Trainer):
                 self.metrics += [each for each in _leaves(list(vars(layer).values())) if _is_metric(each)]
+        # What has a result, by its name in logs.
+        self.measured = [pair for metric in self.metrics for pair in _named(metric)]
+        self._order: tuple[set[str], list[str]] = set(), []
         # Whether the model has its own way of measuring.
         self.measures = type(model).compute_metrics is not Trainer.compute_metrics
 
     def add_losses(self) -> bool:
         """Whether the last call of the model left losses of layers."""
         return any(layer._losses for layer in self.layers)
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Names of logs in the order of `metrics`; last, in theirs, those that are not names of metrics."""
+        if len(self._order[1]) != len(list(names)) or not self._order[0].issuperset(names):
+            known = [name for metric in self.metrics for name in getattr(metric, "own_names", [metric.name])]
+            listed = [name for name in dict.fromkeys(known) if name in names]
+            self._order = set(names), [*listed, *sorted(name for name in names if name not in known)]
+        return self._order[1]
 
     def are_current(self) -> bool:
         return (
@@ -1050,6 +1058,25 @@ class _Collected:
         return pack_as(self._structure, [p[0] if len(p) == 1 else np.concatenate(p) for p in self._parts])
 
 
+def _is_plain(part: Any, x: Any) -> bool:
+    """Whether a part of a batch is an array of as many examples as ``x``, and has a dtype that it can "
+    "keep."""
+    if type(part) is not np.ndarray:
+        return part is None and x is not None
+    return (
+        part.ndim > 0
+        and 0 < len(part) == len(x)
+        and part.dtype.char in "?bBhHiIlLqQf"
+        and floatx() == "float32"
+    )
+
+
+def _of_its_own(output: Any, x: Any) -> Any:
+    """An output that shares no memory with what the user has."""
+    given = [each for each in flatten(x) if isinstance(each, np.ndarray)]
+    return np.array(output) if any(np.may_share_memory(output, each) for each in given) else output
+
+
 def _is_one_batch(x: Any, batch_size: int | None) -> bool:
     """Whether ``x`` are plain arrays of no more examples than a batch has."""
     if type(x) is np.ndarray:
@@ -1061,6 +1088,8 @@ def _is_one_batch(x: Any, batch_size: int | None) -> bool:
 
 def _one_batch(x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Any:
     """A batch as `fit` would make it of these."""
+    if class_weight is None and all(_is_plain(each, x) for each in (x, y, sample_weight)):
+        return x, y, sample_weight
     return source_of(x, y, sample_weight, sys.maxsize, None, False, class_weight).peek()
 
 
@@ -1144,6 +1173,11 @@ def _leaves(given: Any) -> Iterator[Any]:
         yield given
 
 
+def _named(metric: Any) -> Iterable[tuple[str, Any]]:
+    """The names in logs of what has a result, which the metrics of `compile` have each for itself."""
+    return metric.by_log() if isinstance(metric, CompiledMetrics) else [(metric.name, metric)]
+
+
 def _is_metric(value: Any) -> bool:
     return isinstance(value, metrics.Metric)
 
@@ -1169,4 +1203,11 @@ def _no_gradient(variable: Variable) -> Any:
 
 def _as_floats(logs: Logs) -> Logs:
     """The logs by the order of their names, numbers as Python's."""
-    return {name: value if np.ndim(value) else float(value) for name, value in sorted(logs.items())}
+    return {name: _as_float(value) for name, value in sorted(logs.items())}
+
+
+def _as_float(value: Any) -> Any:
+    try:
+        return float(value) if not isinstance(value, np.ndarray) or not value.ndim else value
+    except (TypeError, ValueError):  # what a step of a model's own returns
+        return value
