@@ -80,7 +80,7 @@ def write_legacy(
 
 
 def read_weights(
-    path: Union[Path, Binary], model: Layer, named: bool | None = None, skip_mismatch: bool = False
+    path: Union[Path, Binary], model: Layer, named: bool = False, skip_mismatch: bool = False
 ) -> None:
     """Set the state of a layer and of all that it holds to that in a file; a model's optimizer too.
 
@@ -89,7 +89,7 @@ def read_weights(
     path : path-like or binary file object
         A file of any Keras, told by its content.
     model : Layer
-    named : bool, optional
+    named : bool, default False
         Whether layers are found by their names, which legacy files alone can do.
     skip_mismatch : bool, default False
         Warn of what does not fit, and leave it as it is, instead of raising.
@@ -100,12 +100,12 @@ def read_weights(
         If something does not fit. Nothing is changed then.
     """
     with opened_container(path) as container:
-        if container.is_by_object and named is not None:
+        if container.is_by_object and named:
             raise ValueError(
                 "`by_name` only supports loading legacy '.h5' or '.hdf5' files: in this one the weights are "
                 "arranged by objects, which have no names"
             )
-        restore(container, model, bool(named), skip_mismatch)
+        restore(container, model, named, skip_mismatch)
 
 
 def restore(container: Container, model: Layer, named: bool = False, skip_mismatch: bool = False) -> None:
