@@ -37,7 +37,7 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, mixed_precision, models, optimizers, saving, utils
+    from fastembed import config, mixed_precision, models, optimizers, preprocessing, saving, utils
     from fastembed.models import Functional, Model, Sequential
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "num_threads",
     "ops",
     "optimizers",
+    "preprocessing",
     "quantizers",
     "random",
     "recording",
@@ -76,7 +77,7 @@ __all__ = [
     "utils",
 ]
 
-_LAZY = frozenset({"config", "mixed_precision", "models", "optimizers", "saving", "utils"})
+_LAZY = frozenset({"config", "mixed_precision", "models", "optimizers", "preprocessing", "saving", "utils"})
 _IN_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 

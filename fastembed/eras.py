@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Config = dict[str, Any]
 
 Init = TypeVar("Init", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # A constructor's keywords before Keras 2, and what they are called since.
 RENAMED: Mapping[str, Mapping[str, str]] = {
@@ -60,6 +61,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "Concatenate": {"concat_axis": "axis"},
     "Dot": {"dot_axes": "axes"},
     "PReLU": {"init": "alpha_initializer"},
+    "ReduceLROnPlateau": {"epsilon": "min_delta"},
 }
 
 # The same before Keras 3.
@@ -88,16 +90,26 @@ class Era:
         As `era` takes it.
     locks : bool
         Whether a built layer refuses new variables and layers.
+    classes_dtype : str
+        Of what `fastembed.utils.to_categorical` returns.
     shape_is_kept : bool
         Whether a layer that does not say otherwise is taken to give outputs of its input's shape.
     writes_defaults : bool
         Whether the config of a layer that adds nothing to `Layer` names the arguments that were not given.
+    learning_rate_log : str
+        What a learning rate is called among the logs of an epoch.
+    checkpoint_endings, weights_endings : tuple of str
+        How the names of files end to which a ModelCheckpoint writes a model, or its weights.
     """
 
     name: ClassVar[str] = "keras3"
     locks: ClassVar[bool] = True
+    classes_dtype: ClassVar[str] = "float64"
     shape_is_kept: ClassVar[bool] = False
     writes_defaults: ClassVar[bool] = True
+    learning_rate_log: ClassVar[str] = "learning_rate"
+    checkpoint_endings: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
+    weights_endings: ClassVar[tuple[str, ...]] = (".weights.h5",)
 
     # Parameters of constructors in the order of their positions, where that is not the signature's.
     _positions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -243,6 +255,10 @@ class Era:
         """Shape of an Embedding's output."""
         return (*input_shape, output_dim)
 
+    def hashed(self, number: int, n: int) -> int:
+        """The id from 1 to n - 1 of a word whose hash is ``number``."""
+        return number % (n - 1) + 1
+
     # --- Held -------------------------------------------------------------------------------------
 
     def weights(self, layer: Any) -> list[Variable]:
@@ -265,6 +281,10 @@ class Era:
     def activity_loss(self, penalty: Any, outputs: Any) -> Any:
         """An activity regularizer's loss: for one example of the batch."""
         return penalty / max(1, np.shape(outputs)[0]) if np.ndim(outputs) else penalty
+
+    def grows(self, metric: str) -> bool | None:
+        """Whether a metric of this name grows as a model gets better; None where the name does not tell."""
+        return None
 
     # --- Written down -----------------------------------------------------------------------------
 
@@ -352,7 +372,10 @@ class TensorFlowKeras(Era):
 
     name = "tf.keras"
     locks = False
+    classes_dtype = "float32"
     writes_defaults = False
+    learning_rate_log = "lr"
+    checkpoint_endings = weights_endings = ("",)  # any
 
     _positions: ClassVar = {
         "Input": ("shape", "batch_size", "name", "dtype"),
@@ -474,6 +497,9 @@ class TensorFlowKeras(Era):
         inside = layer._with_layers_inside()
         return [loss for each in inside for loss in [*each._losses, *penalties(each._own_weights())]]
 
+    def grows(self, metric: str) -> bool | None:
+        return "acc" in metric or metric.startswith("fmeasure") or metric.endswith("auc")
+
     def base_config(self, layer: Any) -> Config:
         config = {"name": layer.name, "trainable": layer.trainable, "dtype": self._policy(layer)}
         if layer.batch_input_shape is not None:
@@ -550,6 +576,9 @@ class Keras2(TensorFlowKeras):
         "Dense": ("units",),
         "Input": ("shape", "batch_shape", "name", "dtype"),
         "Layer": (),
+        "ModelCheckpoint": (
+            "filepath", "monitor", "verbose", "save_best_only", "save_weights_only", "mode", "period",
+        ),
         "SpatialDropout1D": ("rate",),
         **_FILES_OF_KERAS_2,
         "SGD": ("learning_rate", "momentum", "decay", "nesterov"),
@@ -559,7 +588,7 @@ class Keras2(TensorFlowKeras):
         "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "decay", "amsgrad"),
         "Adamax": ("learning_rate", "beta_1", "beta_2", "epsilon", "decay"),
         "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon", "schedule_decay"),
-    }
+    }  # fmt: skip
     _optimizer_defaults: ClassVar[Mapping[str, Config]] = {
         "Adagrad": {"learning_rate": 0.01, "initial_accumulator_value": 0.0},
         "Adadelta": {"learning_rate": 1.0},
@@ -616,6 +645,7 @@ class Keras1(Keras2):
     """Keras 1.2.2."""
 
     name = "keras1"
+    classes_dtype = "float64"
 
     _positions: ClassVar = {
         "Embedding": (
@@ -632,6 +662,7 @@ class Keras1(Keras2):
         ),
         "Input": Keras2._positions["Input"],
         "Layer": (),
+        "ModelCheckpoint": Keras2._positions["ModelCheckpoint"],
         "SpatialDropout1D": ("p",),
         **_FILES_OF_KERAS_2,
         "PReLU": ("init", "weights", "shared_axes"),
@@ -683,6 +714,9 @@ class Keras1(Keras2):
 
     def row_dropout(self, rate: float) -> float:
         return Era.row_dropout(self, rate)
+
+    def hashed(self, number: int, n: int) -> int:
+        return abs(number) % (n - 1) + 1
 
     def embedding_shape(
         self, input_shape: tuple[Any, ...], output_dim: int, input_length: Any
@@ -878,3 +912,16 @@ def any_era(init: Init) -> Init:
             ) from error
 
     return made  # type: ignore[return-value]
+
+
+def any_keywords(**renamed: str) -> Callable[[Function], Function]:
+    """Let a function be called with the keywords of all Kerases: those of others by today's."""
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **_renamed(function.__name__, renamed, kwargs))
+
+        return called  # type: ignore[return-value]
+
+    return decorate

@@ -130,7 +130,12 @@ _of_all: list[SeedGenerator] = []  # the one for draws without a seed, made when
 _of_all_lock = Lock()
 
 
-def _generator(seed: Any) -> np.random.Generator:
+def generator(seed: Any) -> np.random.Generator:
+    """The stream of random numbers that a ``seed`` means: for None, another one each time.
+
+    >>> float(generator(0).random()) == float(generator(0).random())
+    True
+    """
     if seed is None:
         with _of_all_lock:
             if not _of_all:
@@ -398,7 +403,7 @@ def _filled(
     A NumPy generator consumes its stream value by value, so the block size does not show in the result.
     """
     out = np.empty(as_shape(shape), as_array_dtype(dtype))
-    flat, draw, done = out.reshape(-1), drawing(_generator(seed)), 0
+    flat, draw, done = out.reshape(-1), drawing(generator(seed)), 0
     while done < flat.size:
         values = draw(min(_BLOCK, flat.size - done))
         flat[done : done + values.size] = values

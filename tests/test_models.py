@@ -243,6 +243,18 @@ def test_what_is_frozen_gets_no_gradient_and_what_is_before_it_does() -> None:
     assert tape.entries == []
 
 
+def test_a_weight_that_is_frozen_or_unfrozen_by_hand_is_seen() -> None:
+    model, ids = classifier(), RNG.integers(0, 30, (5, 7))
+    kernel = model.layers[2].kernel
+    for trainable in (True, False, True):
+        kernel.trainable = trainable
+        _, _, tape = model._record(model._flat_inputs(ids))
+        model._backpropagate(tape, [np.ones((5, 1), np.float32)])
+        assert (kernel.gradient is not None) == trainable
+        for variable in model.weights:
+            variable.clear_gradient()
+
+
 def test_an_output_without_a_gradient_counts_as_zero() -> None:
     tensor = L.Input((2,))
     hidden = L.Dense(3)(tensor)

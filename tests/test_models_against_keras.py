@@ -140,7 +140,7 @@ PROGRAMS = {
     "no tensors": "Model(Input((2,)), np.ones(3))",
     "no layer": "Sequential([3])",
     "one name twice": "Sequential([layers.Dense(1, name='a'), layers.Dense(1, name='a')])",
-    "one name twice in a graph": "Model(i := Input((2,)), layers.Dense(1, name='a')(layers.Dense(1, name='a')(i)))",
+    "one name twice in a graph": "Model(two.input, named(named(two.input)))",
     "not built": "Sequential([layers.Dense(1)]).count_params()",
     "no outputs yet": "Sequential([layers.Dense(1)]).output_shape",
     "empty": "Sequential().build((2, 3))",
@@ -170,6 +170,7 @@ def program(library, line):
     names = {name: getattr(library, name) for name in ("Sequential", "Model", "Input", "layers")}
     tensor = library.Input((4,), name="four")
     names["two"] = library.Model(tensor, library.layers.Dense(2)(tensor))
+    names["named"] = lambda each: library.layers.Dense(4, name="a")(each)
     value = eval(line, {"np": np, **names})
     return value if isinstance(value, (tuple, str, int)) else type(value).__name__
 

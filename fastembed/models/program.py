@@ -65,7 +65,12 @@ class _Step:
         self.dtype = array_dtype(layer.compute_dtype) if floats else None
         self.takes_training = "training" in layer._call_parameters
         self.takes_mask = "mask" in layer._call_parameters
-        self.learns = any(variable.trainable for variable in layer.trainable_weights)
+        self.weights = layer.weights
+
+    @property
+    def learns(self) -> bool:
+        """Whether the layer has a weight that training changes, now."""
+        return self.layer.trainable and any(variable.trainable for variable in self.weights)
 
     def arguments(self, values: list[Array]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Of the call, with the arrays in place."""

@@ -12,7 +12,11 @@ from fastembed._custom_objects import (
     register_keras_serializable,
 )
 from fastembed._registry import deserialize_keras_object, serialize_keras_object
+from fastembed.preprocessing.sequence import pad_sequences
 from fastembed.random import set_random_seed
+from fastembed.utils import generic_utils as generic_utils
+from fastembed.utils import np_utils as np_utils
+from fastembed.utils.numerical import normalize, to_categorical
 
 __all__ = [
     "CustomObjectScope",
@@ -21,7 +25,10 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "normalize",
+    "pad_sequences",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",
+    "to_categorical",
 ]
