@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
@@ -50,6 +50,12 @@ class Readable(Protocol):
 
     def read_into(self, memory: NDArray[Any]) -> None:
         """Fill memory of this shape and dtype; bfloat16 as words."""
+
+
+def readable(store: Mapping[str, Any], key: str) -> Any:
+    """What a store of `load_own_variables` has: an array, or out of a file what can be read into memory."""
+    read = getattr(store, "readable", None)
+    return store[key] if read is None else read(key)
 
 
 class Variable(NDArrayOperatorsMixin):

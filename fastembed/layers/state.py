@@ -16,7 +16,7 @@ from fastembed._rows import TableCall
 from fastembed.dtypes import is_float, standardize_dtype
 from fastembed.locks import Lock
 from fastembed.random import SeedGenerator
-from fastembed.variable import Variable, swap
+from fastembed.variable import Variable, readable, swap
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -119,11 +119,6 @@ class State(TableCall):
         )
         self._track(variable, trainable=trainable)
         return variable
-
-    @property
-    def _dialect(self) -> eras.Era:
-        """The era as which the config is written."""
-        return eras.dialect_of(self._era)
 
     @property
     def variable_dtype(self) -> str:
@@ -371,7 +366,7 @@ class State(TableCall):
                 f"Layer '{self.name}' expected {len(names)} variables, but received {found} variables during "
                 f"loading. Expected: {names}"
             )
-        values = (store[str(number)] for number in range(len(names)))
+        values = (readable(store, str(number)) for number in range(len(names)))
         return [value if hasattr(value, "read_into") else np.asarray(value) for value in values]
 
 

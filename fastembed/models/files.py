@@ -18,7 +18,7 @@ from fastembed import eras, losses
 from fastembed._custom_objects import CustomObjectScope, get_registered_name
 from fastembed._registry import serialize_keras_object
 from fastembed.errors import FormatError, UnsupportedError
-from fastembed.models.configs import model_from_config
+from fastembed.models.configs import described, model_from_config
 from fastembed.saving import weights
 from fastembed.saving.by_name import read_optimizer
 from fastembed.saving.container import Container, opened_container
@@ -125,25 +125,21 @@ def _kind(filepath: File, save_format: str | None) -> str:
 
 def _config_of(model: Model) -> dict[str, Any]:
     """All of a model but its numbers, as Keras 3 writes it."""
-    with eras.dialect("keras3"):
-        config: dict[str, Any] = serialize_keras_object(model)
-        config["build_config"] = serialize_keras_object(model.get_build_config())
-        compiled = model.get_compile_config()
-        if compiled:
-            config["compile_config"] = serialize_keras_object(compiled)
+    config = described(model, "keras3")
+    config["build_config"] = serialize_keras_object(model.get_build_config())
+    compiled = model.get_compile_config()
+    if compiled:
+        config["compile_config"] = serialize_keras_object(compiled)
     return config
 
 
 def _legacy_texts(model: Model, with_optimizer: bool) -> dict[str, str]:
     """The same as a legacy file has it, in tf.keras's words; in Keras 3's where tf.keras has none."""
     try:
-        with eras.dialect("tf.keras"):
-            config = model.get_config()
+        config = described(model, "tf.keras")
     except ValueError:  # a quantised layer, say
-        with eras.dialect("keras3"):
-            config = model.get_config()
-    described = {"class_name": type(model).__name__, "config": serialize_keras_object(config)}
-    texts = {"model_config": json.dumps(described)}
+        config = described(model, "keras3")
+    texts = {"model_config": json.dumps({key: config[key] for key in ("class_name", "config")})}
     compiled = model.get_compile_config() if with_optimizer else None
     if compiled:
         texts["training_config"] = json.dumps(_training_config(compiled, model.optimizer))
