@@ -336,8 +336,8 @@ class Era:
         """
         if filepath is not None and not filepath.endswith(".weights.h5"):
             raise ValueError(
-                f"The filename must end in `.weights.h5`. Received: filepath={filepath}. (In the eras of Keras 1, "
-                "2 and tf.keras others are taken: fastembed.era.)"
+                f"The filename must end in `.weights.h5`. Received: filepath={filepath}. (In the eras of "
+                "Keras 1, 2 and tf.keras others are taken: fastembed.era.)"
             )
         return False
 

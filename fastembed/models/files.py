@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Union
 from fastembed import eras, losses
 from fastembed._custom_objects import CustomObjectScope, get_registered_name
 from fastembed._registry import serialize_keras_object
-from fastembed.errors import FormatError, UnsupportedError
+from fastembed.errors import UnsupportedError
 from fastembed.models.configs import described, model_from_config
 from fastembed.saving import weights
 from fastembed.saving.by_name import read_optimizer
@@ -50,8 +50,9 @@ def save_model(
     ----------
     model : Model
     filepath : path-like or binary file object
-        A name that ends in ``.keras``, or in ``.h5`` or ``.hdf5``: a legacy file, written as tf.keras 2.15 does,
-        which that and Keras 3 open. A file object gets what ``save_format`` says, by default ``"keras"``.
+        A name that ends in ``.keras``, or in ``.h5`` or ``.hdf5``: a legacy file, written as tf.keras 2.15
+        does, which that and Keras 3 open. A file object gets what ``save_format`` says, by default
+        ``"keras"``.
     overwrite : bool, default True
         Whether there may be a file of this name already.
     zipped : bool, optional
@@ -92,8 +93,8 @@ def save_model(
         raise ValueError("A model is saved as one file: zipped=False, a folder of files, is not written")
     if not model.built:
         warnings.warn(
-            "You are saving a model that has not yet been built. It might not contain any weights yet. Consider "
-            "building the model first by calling it on some data.",
+            "You are saving a model that has not yet been built. It might not contain any weights yet. "
+            "Consider building the model first by calling it on some data.",
             stacklevel=3,
         )
     if kind == "keras":
@@ -116,9 +117,9 @@ def _kind(filepath: File, save_format: str | None) -> str:
     by_ending = "keras" if name.endswith(".keras") else "h5" if name.endswith(_LEGACY) else None
     if by_ending is None or kind not in (None, by_ending):
         raise ValueError(
-            "Invalid filepath extension for saving. Please add either a `.keras` extension for the native Keras "
-            f"format (recommended) or a `.h5` extension. Received: filepath={name}"
-            f"{f', save_format={save_format}' if save_format else ''}. (TensorFlow's SavedModel is not written.)"
+            "Invalid filepath extension for saving. Please add either a `.keras` extension for the native "
+            "Keras format (recommended) or a `.h5` extension. (TensorFlow's SavedModel is not written.) "
+            f"Received: filepath={name}, save_format={save_format}"
         )
     return by_ending
 
@@ -147,7 +148,7 @@ def _legacy_texts(model: Model, with_optimizer: bool) -> dict[str, str]:
 
 
 def _training_config(compiled: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
-    config = {name: value for name, value in optimizer.get_config().items()}
+    config = dict(optimizer.get_config().items())
     for name in ("loss_scale_factor", "gradient_accumulation_steps"):  # which tf.keras does not know
         if config.get(name) is None:
             config.pop(name, None)
@@ -213,8 +214,8 @@ def load_model(
     with opened_container(filepath) as container, CustomObjectScope(custom_objects):
         if container.config is None:
             raise ValueError(
-                f"No model config found in the file at {_name(filepath)}: it has weights alone. Make the model, "
-                "and call its load_weights(filepath)"
+                f"No model config found in the file at {_name(filepath)}: it has weights alone. Make the "
+                "model, and call its load_weights(filepath)"
             )
         return _loaded(container, compile)
 
@@ -231,8 +232,8 @@ def _loaded(container: Container, compile: bool) -> Model:
             model.compile_from_config(compiled)
         elif not container.is_archive:
             warnings.warn(
-                "No training configuration found in the save file, so the model was *not* compiled. Compile it "
-                "manually.",
+                "No training configuration found in the save file, so the model was *not* compiled. Compile "
+                "it manually.",
                 stacklevel=4,
             )
     weights.restore(container, model)
@@ -258,7 +259,7 @@ def _check_readable(filepath: File) -> None:
 
 
 def _name(filepath: File) -> str:
-    return repr(filepath)[:80] if hasattr(filepath, "read") else ascii(os.fsdecode(filepath))  # type: ignore[arg-type]
+    return repr(filepath)[:80] if hasattr(filepath, "read") else ascii(os.fsdecode(filepath))
 
 
 # --- Weights --------------------------------------------------------------------------------------
@@ -277,8 +278,8 @@ def save_weights(
     ----------
     model : Model
     filepath : path-like or binary file object
-        A name that ends in ``.weights.h5``. In the eras before Keras 3 (`fastembed.era`) also others, for which a
-        legacy file of weights is written.
+        A name that ends in ``.weights.h5``. In the eras before Keras 3 (`fastembed.era`) also others, for
+        which a legacy file of weights is written.
     overwrite : bool, default True
         Whether there may be a file of this name already.
     max_shard_size : float, optional
@@ -298,8 +299,8 @@ def save_weights(
         raise ValueError("Weights are saved as one file: leave out max_shard_size")
     if not model.built:
         raise ValueError(
-            "You are saving a model that has not yet been built. Try building the model first by calling it on "
-            "some data or by using `build()`."
+            "You are saving a model that has not yet been built. Try building the model first by calling it "
+            "on some data or by using `build()`."
         )
     is_path = isinstance(filepath, (str, bytes, os.PathLike))
     name = os.fsdecode(filepath) if is_path else None  # type: ignore[arg-type]
@@ -327,14 +328,14 @@ def load_weights(
     Raises
     ------
     ValueError
-        If the model is not built, or something does not fit (nothing is changed then): the error says what, and
-        both shapes. FormatError, which is one, if the file is damaged or no such file.
+        If the model is not built, or something does not fit: the error says what, and both shapes. Nothing is
+        changed then. FormatError, which is one, if the file is damaged or no such file.
     OSError, ImportError
         As for `load_model`.
     """
     if not model.built:
         raise ValueError(
-            "You are loading weights into a model that has not yet been built. Try building the model first by "
-            "calling it on some data or by using `build()`."
+            "You are loading weights into a model that has not yet been built. Try building the model first "
+            "by calling it on some data or by using `build()`."
         )
     weights.read_weights(filepath, model, bool(by_name), skip_mismatch)

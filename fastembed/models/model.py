@@ -318,7 +318,7 @@ class Model(Trainer, Layer):
     # --- In files -----------------------------------------------------------------------------------
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Write the whole model into a file: see `fastembed.models.save_model`, which takes the same arguments.
+        """Write the whole model into a file: see `fastembed.models.save_model`.
 
         By position they are ``filepath, overwrite, zipped`` in Keras 3, and in the earlier eras the third is
         ``include_optimizer``, or tf.keras's ``save_format``.

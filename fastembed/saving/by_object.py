@@ -113,7 +113,7 @@ class Naming:
             if name not in _of_every_layer() and name not in _SKIPPED:
                 try:
                     value = getattr(saveable, name)
-                except Exception:  # noqa: S112  # a property that has none yet
+                except Exception:  # a property that has none yet
                     continue
                 yield name, value
 
@@ -212,7 +212,7 @@ def read(file: Hdf5, root: Saveable, skip_mismatch: bool = False) -> None:
         match = _DATASET.fullmatch(array)
         if match:
             stored.setdefault(match[1] or "", {})[match[2]] = array
-    attempts = []
+    attempts: list[tuple[list[str], list[tuple[str, Saveable]]]] = []
     for naming in _NAMINGS:
         places = list(naming.walk(root))
         unknown = stored.keys() - {path for path, _ in places}

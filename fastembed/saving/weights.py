@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from fastembed._version import __version__
 from fastembed.saving import by_name, by_object
@@ -79,9 +79,7 @@ def write_legacy(
             by_name.write_optimizer(file, optimizer)
 
 
-def read_weights(
-    path: Union[Path, Binary], model: Layer, named: bool = False, skip_mismatch: bool = False
-) -> None:
+def read_weights(path: Path | Binary, model: Layer, named: bool = False, skip_mismatch: bool = False) -> None:
     """Set the state of a layer and of all that it holds to that in a file; a model's optimizer too.
 
     Parameters
