@@ -9,10 +9,11 @@ keyword: what a position means, how things are named and ordered, and which dial
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
@@ -794,6 +795,31 @@ _current: ContextVar[Era] = ContextVar("fastembed.era", default=_ERAS["keras3"])
 def current() -> Era:
     """The era that a layer takes when it is made now."""
     return _current.get()
+
+
+_dialect: ContextVar[Era | None] = ContextVar("fastembed.dialect", default=None)
+
+
+@contextlib.contextmanager
+def dialect(name: str) -> Iterator[None]:
+    """Inside, configs are written as those of this era, whichever the layers are of.
+
+    >>> import fastembed
+    >>> layer = fastembed.layers.Flatten()
+    >>> with dialect("tf.keras"):
+    ...     layer.get_config()["dtype"]
+    'float32'
+    """
+    token = _dialect.set(_by_name(name))
+    try:
+        yield
+    finally:
+        _dialect.reset(token)
+
+
+def dialect_of(own: Era) -> Era:
+    """The era as which a layer of the era ``own`` is written now."""
+    return _dialect.get() or own
 
 
 def of_optimizer_config(config: Mapping[str, Any]) -> Era:

@@ -50,7 +50,7 @@ class _Elementwise(Layer):
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         kind = next(cls.__name__ for cls in type(self).__mro__ if cls.__module__ == __name__)
-        return {**super().get_config(), **self._era.entries(kind, self._arguments())}
+        return {**super().get_config(), **self._dialect.entries(kind, self._arguments())}
 
 
 def _slope(layer: str, name: str, value: Any) -> Any:
@@ -97,7 +97,7 @@ class Activation(_Elementwise):
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         entries = {"activation": self.activation}
-        return {**super().get_config(), **self._era.entries("Activation", entries)}
+        return {**super().get_config(), **self._dialect.entries("Activation", entries)}
 
 
 class ReLU(_Elementwise):
@@ -241,7 +241,7 @@ class ThresholdedReLU(_Elementwise):
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         config = Layer.get_config(self)
-        return {**config, **self._era.entries("ThresholdedReLU", {"theta": self.theta})}
+        return {**config, **self._dialect.entries("ThresholdedReLU", {"theta": self.theta})}
 
 
 class PReLU(Layer):
@@ -344,7 +344,7 @@ class PReLU(Layer):
             "alpha_constraint": self.alpha_constraint,
             "shared_axes": self.shared_axes,
         }
-        return {**super().get_config(), **self._era.entries("PReLU", entries)}
+        return {**super().get_config(), **self._dialect.entries("PReLU", entries)}
 
 
 class Softmax(_Elementwise):

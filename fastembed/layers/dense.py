@@ -163,7 +163,7 @@ class Dense(Layer):
             "bias_constraint": self.bias_constraint,
             "quantization_config": None,
         }
-        return {**super().get_config(), **self._era.entries("Dense", entries)}
+        return {**super().get_config(), **self._dialect.entries("Dense", entries)}
 
 
 def _as_rows(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:

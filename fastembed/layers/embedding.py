@@ -579,7 +579,7 @@ class Embedding(Layer):
         }
         if self.lora_rank:
             entries.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)
-        return {**super().get_config(), **self._era.entries("Embedding", entries)}
+        return {**super().get_config(), **self._dialect.entries("Embedding", entries)}
 
 
 def _plain_length(length: Any) -> Any:

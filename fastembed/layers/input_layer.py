@@ -91,7 +91,7 @@ class InputLayer(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return self._era.config_of_input(self)
+        return self._dialect.config_of_input(self)
 
 
 def Input(*args: Any, **kwargs: Any) -> KerasTensor:

@@ -136,8 +136,8 @@ class Lambda(Layer):
             If the function is a lambda, or has no name.
         """
         given = {"function": self.function, "output_shape": self._output_shape, "mask": self.mask}
-        arguments = self._era.entries("Lambda", {"arguments": self.arguments})
-        return {**super().get_config(), **self._era.functions(given), **arguments}
+        arguments = self._dialect.entries("Lambda", {"arguments": self.arguments})
+        return {**super().get_config(), **self._dialect.functions(given), **arguments}
 
     @classmethod
     def from_config(

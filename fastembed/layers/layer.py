@@ -697,10 +697,10 @@ class Layer(State):
         >>> config["name"], config["dtype"]["config"]
         ('mine', {'name': 'float32'})
         """
-        config = self._era.base_config(self)
+        config = self._dialect.base_config(self)
         if type(self).get_config is not Layer.get_config:
             return config
-        if type(self).__init__ is Layer.__init__ and not self._era.writes_defaults:
+        if type(self).__init__ is Layer.__init__ and not self._dialect.writes_defaults:
             return config
         plain = self._constructed_by
         if plain is None:

@@ -68,4 +68,4 @@ class Masking(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._era.entries("Masking", {"mask_value": self.mask_value})}
+        return {**super().get_config(), **self._dialect.entries("Masking", {"mask_value": self.mask_value})}

@@ -516,7 +516,7 @@ class Concatenate(Merging):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._era.entries("Concatenate", {"axis": self.axis})}
+        return {**super().get_config(), **self._dialect.entries("Concatenate", {"axis": self.axis})}
 
 
 class Dot(Merging):
@@ -651,7 +651,7 @@ class Dot(Merging):
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         entries = {"axes": self.axes, "normalize": self.normalize}
-        return {**super().get_config(), **self._era.entries("Dot", entries)}
+        return {**super().get_config(), **self._dialect.entries("Dot", entries)}
 
 
 # --- As functions ---------------------------------------------------------------------------------

@@ -473,7 +473,7 @@ class BatchNormalization(_Normalization):
             "renorm_momentum": self.renorm_momentum,
             "synchronized": self.synchronized,
         }
-        return {**super().get_config(), **self._era.entries("BatchNormalization", entries)}
+        return {**super().get_config(), **self._dialect.entries("BatchNormalization", entries)}
 
 
 def _check_of_earlier(kwargs: dict[str, Any]) -> None:
@@ -627,4 +627,4 @@ class LayerNormalization(_Normalization):
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         entries = {**self._entries(), "rms_scaling": self.rms_scaling}
-        return {**super().get_config(), **self._era.entries("LayerNormalization", entries)}
+        return {**super().get_config(), **self._dialect.entries("LayerNormalization", entries)}

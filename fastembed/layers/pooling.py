@@ -66,7 +66,7 @@ class _GlobalPooling1D(Layer):
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
         entries = {"data_format": self.data_format, "keepdims": self.keepdims}
-        return {**super().get_config(), **self._era.entries("GlobalPooling1D", entries)}
+        return {**super().get_config(), **self._dialect.entries("GlobalPooling1D", entries)}
 
 
 class GlobalAveragePooling1D(_GlobalPooling1D):

@@ -109,7 +109,7 @@ class Dropout(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._era.entries("Dropout", self._entries())}
+        return {**super().get_config(), **self._dialect.entries("Dropout", self._entries())}
 
     def _entries(self) -> dict[str, Any]:
         return {"rate": self.rate, "seed": self.seed, "noise_shape": self.noise_shape}
@@ -158,7 +158,7 @@ class SpatialDropout1D(Dropout):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return self._era.config_of_spatial_dropout(self, self._entries())
+        return self._dialect.config_of_spatial_dropout(self, self._entries())
 
 
 def _checked_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:

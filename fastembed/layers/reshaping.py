@@ -85,7 +85,7 @@ class Flatten(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._era.entries("Flatten", {"data_format": self.data_format})}
+        return {**super().get_config(), **self._dialect.entries("Flatten", {"data_format": self.data_format})}
 
 
 class Reshape(Layer):
@@ -174,7 +174,7 @@ class Reshape(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._era.entries("Reshape", {"target_shape": self.target_shape})}
+        return {**super().get_config(), **self._dialect.entries("Reshape", {"target_shape": self.target_shape})}
 
 
 class Permute(Layer):
@@ -231,7 +231,7 @@ class Permute(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._era.entries("Permute", {"dims": self.dims})}
+        return {**super().get_config(), **self._dialect.entries("Permute", {"dims": self.dims})}
 
 
 class RepeatVector(Layer):
@@ -286,4 +286,4 @@ class RepeatVector(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._era.entries("RepeatVector", {"n": self.n})}
+        return {**super().get_config(), **self._dialect.entries("RepeatVector", {"n": self.n})}

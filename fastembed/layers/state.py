@@ -121,6 +121,11 @@ class State(TableCall):
         return variable
 
     @property
+    def _dialect(self) -> eras.Era:
+        """The era as which the config is written."""
+        return eras.dialect_of(self._era)
+
+    @property
     def variable_dtype(self) -> str:
         """The dtype of the layer's variables."""
         raise NotImplementedError

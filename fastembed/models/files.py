@@ -126,7 +126,8 @@ def _kind(filepath: File, save_format: str | None) -> str:
 
 def _config_of(model: Model) -> dict[str, Any]:
     """All of a model but its numbers, as Keras 3 writes it."""
-    config = described(model, "keras3")
+    with eras.dialect("keras3"):
+        config = described(model)
     config["build_config"] = serialize_keras_object(model.get_build_config())
     compiled = model.get_compile_config()
     if compiled:
@@ -137,9 +138,11 @@ def _config_of(model: Model) -> dict[str, Any]:
 def _legacy_texts(model: Model, with_optimizer: bool) -> dict[str, str]:
     """The same as a legacy file has it, in tf.keras's words; in Keras 3's where tf.keras has none."""
     try:
-        config = described(model, "tf.keras")
+        with eras.dialect("tf.keras"):
+            config = described(model)
     except ValueError:  # a quantised layer, say
-        config = described(model, "keras3")
+        with eras.dialect("keras3"):
+            config = described(model)
     texts = {"model_config": json.dumps({key: config[key] for key in ("class_name", "config")})}
     compiled = model.get_compile_config() if with_optimizer else None
     if compiled:
