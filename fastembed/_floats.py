@@ -59,7 +59,7 @@ def function_of_floats(gradient: Gradient) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def computed(x: Any, *args: Any, **kwargs: Any) -> NDArray[Any]:
-            wide, dtype = widened(_as_floats(x))
+            wide, dtype = widened(default_floats(x))
             with np.errstate(all="ignore"):
                 return np.asarray(function(wide, *args, **kwargs)).astype(dtype, copy=False)
 
@@ -77,8 +77,12 @@ def function_of_floats(gradient: Gradient) -> Callable[[F], F]:
     return decorate
 
 
-def _as_floats(x: Any) -> Any:
-    """Python's floats, alone or in lists, in the default dtype; whatever has a dtype as it is."""
+def default_floats(x: Any) -> Any:
+    """Python's floats, alone or in lists, in the default dtype; whatever has a dtype as it is.
+
+    >>> default_floats([0.5])
+    array([0.5], dtype=float32)
+    """
     if hasattr(x, "dtype"):
         return x
     array = np.asarray(x)

@@ -101,6 +101,9 @@ class Era:
     classes_dtype: ClassVar[str] = "float64"
     shape_is_kept: ClassVar[bool] = False
     writes_defaults: ClassVar[bool] = True
+    # How many epochs `fit` makes that is not told, and whether generators' lengths are examples, not batches.
+    epochs: ClassVar[int] = 1
+    counts_samples: ClassVar[bool] = False
     learning_rate_log: ClassVar[str] = "learning_rate"
     checkpoint_endings: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
     weights_endings: ClassVar[tuple[str, ...]] = (".weights.h5",)
@@ -606,6 +609,8 @@ class Keras1(Keras2):
     """Keras 1.2.2."""
 
     name = "keras1"
+    epochs = 10
+    counts_samples = True
     classes_dtype = "float64"
 
     _positions: ClassVar = {
