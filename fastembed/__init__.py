@@ -37,7 +37,18 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, losses, mixed_precision, models, optimizers, preprocessing, saving, utils
+    from fastembed import (
+        callbacks,
+        config,
+        losses,
+        metrics,
+        mixed_precision,
+        models,
+        optimizers,
+        preprocessing,
+        saving,
+        utils,
+    )
     from fastembed.models import Functional, Model, Sequential
 
 __all__ = [
@@ -63,6 +74,7 @@ __all__ = [
     "initializers",
     "layers",
     "losses",
+    "metrics",
     "mixed_precision",
     "models",
     "num_threads",
@@ -81,7 +93,7 @@ __all__ = [
 
 _LAZY = frozenset(
     {
-        "callbacks", "config", "losses", "mixed_precision", "models", "optimizers", "preprocessing", "saving",
+        "callbacks", "config", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing", "saving",
         "utils",
     }
 )  # fmt: skip
