@@ -37,7 +37,18 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, losses, mixed_precision, models, optimizers, preprocessing, saving, utils
+    from fastembed import (
+        callbacks,
+        config,
+        losses,
+        metrics,
+        mixed_precision,
+        models,
+        optimizers,
+        preprocessing,
+        saving,
+        utils,
+    )
     from fastembed.models import Functional, Model, Sequential
 
 __all__ = [
@@ -53,6 +64,7 @@ __all__ = [
     "__version__",
     "activations",
     "backend",
+    "callbacks",
     "config",
     "constraints",
     "dtype_policies",
@@ -62,6 +74,7 @@ __all__ = [
     "initializers",
     "layers",
     "losses",
+    "metrics",
     "mixed_precision",
     "models",
     "num_threads",
@@ -79,8 +92,11 @@ __all__ = [
 ]
 
 _LAZY = frozenset(
-    {"config", "losses", "mixed_precision", "models", "optimizers", "preprocessing", "saving", "utils"}
-)
+    {
+        "callbacks", "config", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing", "saving",
+        "utils",
+    }
+)  # fmt: skip
 _IN_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 
