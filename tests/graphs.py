@@ -61,7 +61,9 @@ def build(library, plan):
             made = layers.Dense(WIDTH, name=f"{name}_dense")(both)
         elif kind == "pair":
             x, y = (Input((WIDTH,), name=f"{name}_{each}") for each in "xy")
-            pair = Model([x, y], [layers.Add(name="sum")([x, y]), layers.Dense(WIDTH, name="turn")(y)], name=name)
+            pair = Model(
+                [x, y], [layers.Add(name="sum")([x, y]), layers.Dense(WIDTH, name="turn")(y)], name=name
+            )
             made, other = pair([pick(a), pick(b)])
             tensors.append(other)
         else:
@@ -97,7 +99,9 @@ def data(plan, rng, examples=5):
     """Arrays for the inputs, as the model takes them."""
     kinds, struct, *_ = plan
     arrays = [
-        rng.integers(0, 9, (examples, 4)).astype("int32") if kind == "ids" else rng.standard_normal((examples, WIDTH)).astype("float32")
+        rng.integers(0, 9, (examples, 4)).astype("int32")
+        if kind == "ids"
+        else rng.standard_normal((examples, WIDTH)).astype("float32")
         for kind in kinds
-    ]  # fmt: skip
+    ]
     return _packed(struct, arrays, "in")

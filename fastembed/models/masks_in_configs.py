@@ -1,8 +1,8 @@
 """Masks in the graphs of Keras 3's configs.
 
-When a layer with a mask is called on symbolic inputs, Keras 3 computes the mask by operations which become part
-of the graph, and hands it to the next layer as an argument. Here masks travel by themselves, so these operations
-are taken out, where it is certain that they compute what travels.
+When a layer with a mask is called on symbolic inputs, Keras 3 computes the mask by operations which become
+part of the graph, and hands it to the next layer as an argument. Here masks travel by themselves, so these
+operations are taken out, where it is certain that they compute what travels.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def without_masks(entries: list[Json], outputs: Any) -> list[Json]:
             needed.update(place[0] for place in _places([kept["args"], _but_mask(kept), kept.get("mask")]))
     kept_ones = graph.operations_behind(needed)
     return [
-        entry if is_operation(entry) else {**entry, "inbound_nodes": [graph.maskless(n) for n in _calls(entry)]}
+        entry
+        if is_operation(entry)
+        else {**entry, "inbound_nodes": [graph.maskless(n) for n in _calls(entry)]}
         for entry in entries
         if not is_operation(entry) or entry["name"] in kept_ones
     ]
