@@ -259,9 +259,7 @@ layer_after_rows = st.one_of(
     st.builds(lambda n: ("Dense", {"units": n, "activation": "relu"}), widths),
     st.builds(lambda n: ("Dense", {"units": n, "use_bias": False}), widths),
 )
-pooling = st.sampled_from(
-    [("GlobalAveragePooling1D", {}), ("GlobalMaxPooling1D", {}), ("Flatten", {})]
-)
+pooling = st.sampled_from([("GlobalAveragePooling1D", {}), ("GlobalMaxPooling1D", {}), ("Flatten", {})])
 
 
 @st.composite
@@ -292,7 +290,9 @@ def graphs(draw):
             calls.append((draw(merging), places))
             calls.append((("Dense", {"units": 3}), [count + len(calls) - 1]))
         else:
-            calls.append((("Dense", {"units": 3, "activation": "tanh"}), [draw(st.sampled_from(made_so_far))]))
+            calls.append(
+                (("Dense", {"units": 3, "activation": "tanh"}), [draw(st.sampled_from(made_so_far))])
+            )
         made_so_far.append(count + len(calls) - 1)
     ends = draw(st.lists(st.sampled_from(made_so_far), min_size=1, max_size=3, unique=True))
     return "Functional", {"inputs": inputs, "calls": calls, "outputs": sorted(ends)}

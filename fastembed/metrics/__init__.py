@@ -122,7 +122,11 @@ _OF_FUNCTIONS = {
 _registry = Registry(
     "metric",
     {
-        **{name: _OF_FUNCTIONS[function] for name, function in _FUNCTIONS.items() if function in _OF_FUNCTIONS},
+        **{
+            name: _OF_FUNCTIONS[function]
+            for name, function in _FUNCTIONS.items()
+            if function in _OF_FUNCTIONS
+        },
         **{snake_case(name): cls for name, cls in _CLASSES.items()},
         **_CLASSES,
     },

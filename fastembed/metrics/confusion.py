@@ -121,7 +121,9 @@ def _best(scores: NDArray[Any], k: int) -> NDArray[np.bool_]:
     """Where the ``k`` largest scores of each row are; of equal ones the first count."""
     number = scores.shape[-1] if scores.ndim else 0
     if not 0 < k <= number:
-        raise ValueError(f"top_k={k} needs predictions of at least {k} classes; received shape {scores.shape}")
+        raise ValueError(
+            f"top_k={k} needs predictions of at least {k} classes; received shape {scores.shape}"
+        )
     least = np.partition(scores, number - k, axis=-1)[..., number - k, None]
     above, equal = scores > least, scores == least
     room = k - np.count_nonzero(above, axis=-1, keepdims=True)
@@ -131,7 +133,12 @@ def _best(scores: NDArray[Any], k: int) -> NDArray[np.bool_]:
 class _Confusion(Metric):
     """A metric whose state are some of the four counts."""
 
-    _state: ClassVar[tuple[str, ...]] = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+    _state: ClassVar[tuple[str, ...]] = (
+        "true_positives",
+        "false_positives",
+        "true_negatives",
+        "false_negatives",
+    )
     top_k: int | None = None
     class_id: int | None = None
 
@@ -152,7 +159,9 @@ class _Confusion(Metric):
         for name in self._state:
             setattr(self, name, self._total(name, (self._n, *columns)))
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -465,8 +474,7 @@ class _AtRate(_OverGrid):
             )
         if num_thresholds <= 0:
             raise ValueError(
-                "Argument `num_thresholds` must be an integer > 0. Received: "
-                f"num_thresholds={num_thresholds}"
+                f"Argument `num_thresholds` must be an integer > 0. Received: num_thresholds={num_thresholds}"
             )
         self.value = value
         self.num_thresholds = num_thresholds
@@ -710,8 +718,7 @@ class AUC(_OverGrid):
             num_thresholds = len(inner) + 2
         elif num_thresholds <= 1:
             raise ValueError(
-                "Argument `num_thresholds` must be an integer > 1. Received: "
-                f"num_thresholds={num_thresholds}"
+                f"Argument `num_thresholds` must be an integer > 1. Received: num_thresholds={num_thresholds}"
             )
         else:
             inner = [(i + 1) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
@@ -739,7 +746,9 @@ class AUC(_OverGrid):
         self._columns = number
         self._make_state(number)
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -794,9 +803,7 @@ class AUC(_OverGrid):
                 return np.mean(areas)
             return _ratio(np.sum(areas * self.label_weights), np.sum(self.label_weights))[()]
 
-    def _parts(
-        self, tp: NDArray[Any], fp: NDArray[Any], tn: NDArray[Any], fn: NDArray[Any]
-    ) -> NDArray[Any]:
+    def _parts(self, tp: NDArray[Any], fp: NDArray[Any], tn: NDArray[Any], fn: NDArray[Any]) -> NDArray[Any]:
         """The area between each threshold and the next."""
         if self.curve == "PR" and self.summation_method == "interpolation":
             return _interpolated_pr(tp, fp, fn)

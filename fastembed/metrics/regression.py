@@ -306,7 +306,9 @@ class R2Score(Metric):
         self.num_samples = self._total("num_samples")
         self._outputs: int | None = None
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -324,7 +326,9 @@ class R2Score(Metric):
         true, pred = to_same_rank(given, as_array(y_pred).astype(self._state_dtype, copy=False))
         outputs = pred.shape[-1] if pred.ndim == 2 else None
         if true.shape != pred.shape or outputs is None or self._outputs not in (None, outputs):
-            of_earlier = "" if self._outputs is None else f", with {self._outputs} outputs as in the first batch"
+            of_earlier = (
+                "" if self._outputs is None else f", with {self._outputs} outputs as in the first batch"
+            )
             raise misfit(given, pred, f"both have to be of shape (batch_size, outputs){of_earlier}")
         weights = as_array(1.0 if sample_weight is None else sample_weight)
         weights = stretched(weights[:, None] if weights.ndim == 1 else weights, true.shape)

@@ -57,7 +57,9 @@ class _Graph:
         for tensor in model.inputs:
             if not (tensor.node is not None and tensor.node.is_input):
                 # A model that begins in the midst of calls has inputs of its own there.
-                name = next(name for n in range(len(names) + 1) if (name := _clone_name(tensor, n)) not in names)
+                name = next(
+                    name for n in range(len(names) + 1) if (name := _clone_name(tensor, n)) not in names
+                )
                 names.add(name)
                 layer = InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
                 self.layers.insert(len(self._inputs), layer)
@@ -247,7 +249,9 @@ def _is_tensor(value: Any) -> bool:
 
 def is_functional(layer: Any) -> bool:
     """Whether this is a model that is made of calls."""
-    return getattr(layer, "_program", None) is not None and not isinstance(layer, registry.names["Sequential"])
+    return getattr(layer, "_program", None) is not None and not isinstance(
+        layer, registry.names["Sequential"]
+    )
 
 
 def takes_graph(cls: type) -> bool:
@@ -506,7 +510,9 @@ def _reading(config: Any, custom_objects: Mapping[str, Any] | None) -> Iterator[
 def _decoded(value: Any) -> Any:
     """A copy, with the tuples that tf.keras marks in JSON as tuples."""
     if isinstance(value, Mapping):
-        if value.get("class_name") in ("__tuple__", "TensorShape") and isinstance(value.get("items"), (list, tuple)):
+        if value.get("class_name") in ("__tuple__", "TensorShape") and isinstance(
+            value.get("items"), (list, tuple)
+        ):
             return tuple(map(_decoded, value["items"]))
         return {key: _decoded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -572,7 +578,9 @@ def _layer(entry: Json) -> Layer:
         return shared[key]
     made = registry.deserialize({key: value for key, value in entry.items() if key != "inbound_nodes"})
     if not isinstance(made, Layer):
-        raise ValueError(f"{entry['class_name']} (called {entry['name']!r}) makes {made!r:.80}, which is no layer")
+        raise ValueError(
+            f"{entry['class_name']} (called {entry['name']!r}) makes {made!r:.80}, which is no layer"
+        )
     if key[0] is not None:
         shared[key] = made
     return made
@@ -711,7 +719,9 @@ class _Calls:
         if number >= len(made):
             raise _NotYet(name, number)
         if number < 0 or not 0 <= index < len(made[number]):
-            raise ValueError(f"The config uses output {index} of call {place[1]} of {name!r}, which it has not")
+            raise ValueError(
+                f"The config uses output {index} of call {place[1]} of {name!r}, which it has not"
+            )
         return made[number][index]
 
     def _arguments(self, node: Any) -> tuple[list[Any], Json]:

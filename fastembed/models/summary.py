@@ -15,7 +15,9 @@ from fastembed.layers.layer import Layer
 
 #: The lines of a table: above the names, below them, between rows, below the last.
 _TOP, _HEAD, _BETWEEN, _BOTTOM = "┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘"
-_PLAIN = str.maketrans({**dict.fromkeys("┏┳┓┡╇┩├┼┤└┴┘", "+"), **dict.fromkeys("━─", "-"), "┃": "|", "│": "|", "…": "~"})
+_PLAIN = str.maketrans(
+    {**dict.fromkeys("┏┳┓┡╇┩├┼┤└┴┘", "+"), **dict.fromkeys("━─", "-"), "┃": "|", "│": "|", "…": "~"}
+)
 
 
 def print_summary(
@@ -79,7 +81,9 @@ def print_summary(
     if show_trainable:
         names, alignment, length = [*names, "Trainable"], f"{alignment}^", length + 12
         positions = [*(each * 0.90 for each in positions), 1.0]
-    table = _Table(names, alignment, positions, line_length or min(length, shutil.get_terminal_size().columns - 4))
+    table = _Table(
+        names, alignment, positions, line_length or min(length, shutil.get_terminal_size().columns - 4)
+    )
     layers = model.layers
     first, last = _bounds([layer.name for layer in layers], layer_range)
     for layer in layers[first:last]:
@@ -172,7 +176,11 @@ def _output_shape(layer: Layer, nodes: _Nodes) -> str:
         if not built_for:
             return "?"
         try:
-            shapes = layer.output_shape if hasattr(layer, "output_shape") else layer.compute_output_shape(**built_for)
+            shapes = (
+                layer.output_shape
+                if hasattr(layer, "output_shape")
+                else layer.compute_output_shape(**built_for)
+            )
         except NotImplementedError:
             return "?"
         shapes = [shapes] if all(each is None or isinstance(each, int) for each in shapes) else list(shapes)
@@ -317,5 +325,3 @@ def _broken(text: str, width: int) -> Iterator[str]:
 def _cut(line: str, width: int) -> str:
     line = line.rstrip()
     return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
