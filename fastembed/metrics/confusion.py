@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Thresholds = Union[float, Sequence[float], None]
 Below = Callable[["NDArray[Any]"], "NDArray[np.intp]"]
 
+_SEVERAL = (list, tuple, np.ndarray)
 _LEAST = -1e10  # Keras's score of a class that is not among the best k
 
 
@@ -63,7 +64,7 @@ def _are_even(thresholds: Sequence[float]) -> bool:
 def _as_thresholds(thresholds: Thresholds, default: float) -> list[float]:
     if thresholds is None:
         return [default]
-    several = list(thresholds) if isinstance(thresholds, (list, tuple, np.ndarray)) else [thresholds]
+    several: list[Any] = list(thresholds) if isinstance(thresholds, _SEVERAL) else [thresholds]
     if not several or any(t is None or not 0 <= t <= 1 for t in several):
         raise ValueError(f"Threshold values must be in [0, 1]. Received: {thresholds}")
     return several
@@ -121,7 +122,9 @@ def _best(scores: NDArray[Any], k: int) -> NDArray[np.bool_]:
     """Where the ``k`` largest scores of each row are; of equal ones the first count."""
     number = scores.shape[-1] if scores.ndim else 0
     if not 0 < k <= number:
-        raise ValueError(f"top_k={k} needs predictions of at least {k} classes; received shape {scores.shape}")
+        raise ValueError(
+            f"top_k={k} needs predictions of at least {k} classes; received shape {scores.shape}"
+        )
     least = np.partition(scores, number - k, axis=-1)[..., number - k, None]
     above, equal = scores > least, scores == least
     room = k - np.count_nonzero(above, axis=-1, keepdims=True)
@@ -131,7 +134,12 @@ def _best(scores: NDArray[Any], k: int) -> NDArray[np.bool_]:
 class _Confusion(Metric):
     """A metric whose state are some of the four counts."""
 
-    _state: ClassVar[tuple[str, ...]] = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+    _state: ClassVar[tuple[str, ...]] = (
+        "true_positives",
+        "false_positives",
+        "true_negatives",
+        "false_negatives",
+    )
     top_k: int | None = None
     class_id: int | None = None
 
@@ -152,7 +160,9 @@ class _Confusion(Metric):
         for name in self._state:
             setattr(self, name, self._total(name, (self._n, *columns)))
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -465,8 +475,7 @@ class _AtRate(_OverGrid):
             )
         if num_thresholds <= 0:
             raise ValueError(
-                "Argument `num_thresholds` must be an integer > 0. Received: "
-                f"num_thresholds={num_thresholds}"
+                f"Argument `num_thresholds` must be an integer > 0. Received: num_thresholds={num_thresholds}"
             )
         self.value = value
         self.num_thresholds = num_thresholds
@@ -710,8 +719,7 @@ class AUC(_OverGrid):
             num_thresholds = len(inner) + 2
         elif num_thresholds <= 1:
             raise ValueError(
-                "Argument `num_thresholds` must be an integer > 1. Received: "
-                f"num_thresholds={num_thresholds}"
+                f"Argument `num_thresholds` must be an integer > 1. Received: num_thresholds={num_thresholds}"
             )
         else:
             inner = [(i + 1) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
@@ -739,7 +747,9 @@ class AUC(_OverGrid):
         self._columns = number
         self._make_state(number)
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -794,9 +804,7 @@ class AUC(_OverGrid):
                 return np.mean(areas)
             return _ratio(np.sum(areas * self.label_weights), np.sum(self.label_weights))[()]
 
-    def _parts(
-        self, tp: NDArray[Any], fp: NDArray[Any], tn: NDArray[Any], fn: NDArray[Any]
-    ) -> NDArray[Any]:
+    def _parts(self, tp: NDArray[Any], fp: NDArray[Any], tn: NDArray[Any], fn: NDArray[Any]) -> NDArray[Any]:
         """The area between each threshold and the next."""
         if self.curve == "PR" and self.summation_method == "interpolation":
             return _interpolated_pr(tp, fp, fn)
