@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed.dtypes import array_dtype, floatx
+from fastembed._floats import default_floats
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -18,12 +18,7 @@ def as_array(x: ArrayLike) -> NDArray[Any]:
     >>> as_array([0.5]).dtype, as_array(np.float64([0.5])).dtype
     (dtype('float32'), dtype('float64'))
     """
-    if type(x) is np.ndarray:
-        return x
-    array = np.asarray(x)
-    if array.dtype == np.float64 and not hasattr(x, "dtype"):
-        return array.astype(array_dtype(floatx()))
-    return array
+    return x if type(x) is np.ndarray else np.asarray(default_floats(x))
 
 
 def to_same_rank(

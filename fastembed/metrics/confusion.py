@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Thresholds = Union[float, Sequence[float], None]
 Below = Callable[["NDArray[Any]"], "NDArray[np.intp]"]
 
+_SEVERAL = (list, tuple, np.ndarray)
 _LEAST = -1e10  # Keras's score of a class that is not among the best k
 
 
@@ -63,7 +64,7 @@ def _are_even(thresholds: Sequence[float]) -> bool:
 def _as_thresholds(thresholds: Thresholds, default: float) -> list[float]:
     if thresholds is None:
         return [default]
-    several = list(thresholds) if isinstance(thresholds, (list, tuple, np.ndarray)) else [thresholds]
+    several: list[Any] = list(thresholds) if isinstance(thresholds, _SEVERAL) else [thresholds]
     if not several or any(t is None or not 0 <= t <= 1 for t in several):
         raise ValueError(f"Threshold values must be in [0, 1]. Received: {thresholds}")
     return several

@@ -40,7 +40,8 @@ class FBetaScore(Metric):
     Examples
     --------
     >>> metric = FBetaScore(beta=2.0, threshold=0.5)
-    >>> metric.update_state([[1, 1, 1], [1, 0, 0], [1, 1, 0]], [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]])
+    >>> y_pred = [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]]
+    >>> metric.update_state([[1, 1, 1], [1, 0, 0], [1, 1, 0]], y_pred)
     >>> metric.result().round(4)
     array([0.3846, 0.9091, 0.8333], dtype=float32)
     """

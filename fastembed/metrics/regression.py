@@ -249,7 +249,9 @@ class RootMeanSquaredError(Mean):
 
 
 class R2Score(Metric):
-    """How much of the labels' variance is explained: ``1 - sum((y_true - y_pred)**2) / sum((y_true - mean)**2)``.
+    """How much of the variance of labels is explained: 1 less the squared errors in squared deviations.
+
+    ``1 - sum((y_true - y_pred)**2) / sum((y_true - mean(y_true))**2)``.
 
     Parameters
     ----------
@@ -363,8 +365,8 @@ class R2Score(Metric):
         n, p = float(self.num_samples.numbers), self.num_regressors
         if p >= n - 1:
             warnings.warn(
-                "The adjusted R2 score needs more numbers than regressors and one: falling back to the standard "
-                f"R2 score. Received: {n:.0f} numbers, num_regressors={p}",
+                "The adjusted R2 score needs more numbers than regressors and one: falling back to the "
+                f"standard R2 score. Received: {n:.0f} numbers, num_regressors={p}",
                 stacklevel=3,
             )
             return scores
