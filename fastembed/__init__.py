@@ -37,7 +37,17 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, losses, mixed_precision, models, optimizers, preprocessing, saving, utils
+    from fastembed import (
+        config,
+        losses,
+        metrics,
+        mixed_precision,
+        models,
+        optimizers,
+        preprocessing,
+        saving,
+        utils,
+    )
     from fastembed.models import Functional, Model, Sequential
 
 __all__ = [
@@ -62,6 +72,7 @@ __all__ = [
     "initializers",
     "layers",
     "losses",
+    "metrics",
     "mixed_precision",
     "models",
     "num_threads",
@@ -79,7 +90,17 @@ __all__ = [
 ]
 
 _LAZY = frozenset(
-    {"config", "losses", "mixed_precision", "models", "optimizers", "preprocessing", "saving", "utils"}
+    {
+        "config",
+        "losses",
+        "metrics",
+        "mixed_precision",
+        "models",
+        "optimizers",
+        "preprocessing",
+        "saving",
+        "utils",
+    }
 )
 _IN_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
