@@ -291,7 +291,7 @@ class _Table:
     def lines(self) -> Iterator[str]:
         """The table, line by line."""
         yield self._rule(_TOP)
-        yield from self._broken(self._names, "┃")
+        yield from self._broken(self._names, "┃", at_bottom=True)
         yield self._rule(_HEAD)
         for number, row in enumerate(self._rows):
             if number:
@@ -303,10 +303,13 @@ class _Table:
         left, line, between, right = characters
         return f"{left}{between.join(line * (width + 2) for width in self._widths)}{right}"
 
-    def _broken(self, cells: list[str], side: str) -> Iterator[str]:
+    def _broken(self, cells: list[str], side: str, at_bottom: bool = False) -> Iterator[str]:
         columns = [list(_broken(cell, width)) for cell, width in zip(cells, self._widths)]
-        for number in range(max(map(len, columns))):
-            parts = [column[number] if number < len(column) else "" for column in columns]
+        height = max(map(len, columns))
+        for column in columns:
+            rest = [""] * (height - len(column))
+            column[:] = [*rest, *column] if at_bottom else [*column, *rest]
+        for parts in zip(*columns):
             padded = (f"{p:{a}{w}}" for p, a, w in zip(parts, self._alignment, self._widths))
             yield f"{side} {f' {side} '.join(padded)} {side}"
 
