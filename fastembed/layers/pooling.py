@@ -40,11 +40,12 @@ class _GlobalPooling1D(Layer):
 
     def _with_steps_second(self, inputs: Any) -> NDArray[Any]:
         """The inputs as (batch, steps, features)."""
-        return np.moveaxis(as_array(inputs), self._steps_axis, 1)
+        inputs = as_array(inputs)
+        return inputs if self._steps_axis == 1 else np.moveaxis(inputs, self._steps_axis, 1)
 
     def _like_inputs(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """A gradient for (batch, steps, features) as the inputs are."""
-        return np.moveaxis(gradient, 1, self._steps_axis)
+        return gradient if self._steps_axis == 1 else np.moveaxis(gradient, 1, self._steps_axis)
 
     def _like_outputs(self, pooled: NDArray[Any]) -> NDArray[Any]:
         """(batch, features) as the layer returns it."""
