@@ -37,7 +37,7 @@ from fastembed.ops import IndexedSlices
 from fastembed.variable import Variable
 
 if TYPE_CHECKING:
-    from fastembed import config, mixed_precision, models, optimizers, preprocessing, saving, utils
+    from fastembed import config, losses, mixed_precision, models, optimizers, preprocessing, saving, utils
     from fastembed.models import Functional, Model, Sequential
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "losses",
     "mixed_precision",
     "models",
     "num_threads",
@@ -77,7 +78,9 @@ __all__ = [
     "utils",
 ]
 
-_LAZY = frozenset({"config", "mixed_precision", "models", "optimizers", "preprocessing", "saving", "utils"})
+_LAZY = frozenset(
+    {"config", "losses", "mixed_precision", "models", "optimizers", "preprocessing", "saving", "utils"}
+)
 _IN_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 

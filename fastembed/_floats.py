@@ -69,7 +69,7 @@ def function_of_floats(gradient: Gradient) -> Callable[[F], F]:
 
         @functools.wraps(function)
         def computed(x: Any, *args: Any, **kwargs: Any) -> NDArray[Any]:
-            wide, dtype = widened(x if hasattr(x, "dtype") else _as_floats(x))
+            wide, dtype = widened(default_floats(x))
             return values_of(dtype, wide, *args, **kwargs)
 
         def differentiated(
@@ -102,7 +102,13 @@ def _quietly(function: Callable[..., Any]) -> Callable[..., NDArray[Any]]:
     return entered
 
 
-def _as_floats(x: Any) -> Any:
-    """Python's floats, alone or in lists, in the default dtype."""
+def default_floats(x: Any) -> Any:
+    """Python's floats, alone or in lists, in the default dtype; whatever has a dtype as it is.
+
+    >>> default_floats([0.5])
+    array([0.5], dtype=float32)
+    """
+    if hasattr(x, "dtype"):
+        return x
     array = np.asarray(x)
     return array.astype(array_dtype(floatx()), copy=False) if array.dtype == np.float64 else array

@@ -103,7 +103,7 @@ class Registry:
     elsewhere : mapping of type to str, optional
         Classes that Keras 3 keeps in another module than the rest.
     of_functions : bool, default False
-        Whether the objects are functions, which are what ``names`` has, and not made.
+        Whether functions in ``names`` are themselves the objects, and do not make them.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Registry:
                 return made_by  # a function is itself the object
         if made_by is None and asked.from_keras:
             made_by = self.names.get(asked.name)
-            if self.of_functions and made_by is not None:
+            if self.of_functions and isinstance(made_by, types.FunctionType):
                 return made_by
             renamed = ((self.old_keys.get(key, key), value) for key, value in settings.items())
             settings = {key: value for key, value in renamed if key is not None}

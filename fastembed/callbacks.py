@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import inspect
+import json
 import math
 import os
+import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable
@@ -21,6 +23,7 @@ from fastembed.eras import any_era
 from fastembed.progress import Progbar, print_msg
 
 __all__ = [
+    "BackupAndRestore",
     "BaseLogger",
     "CSVLogger",
     "Callback",
@@ -360,7 +363,7 @@ class BaseLogger(Callback):
 
 
 class ProgbarLogger(Callback):
-    """Draws a `fastembed.utils.Progbar` of each epoch; `fit`, `evaluate` and `predict` add one by themselves.
+    """Draws a `Progbar` of each epoch; `fit`, `evaluate` and `predict` add one by themselves.
 
     Parameters
     ----------
@@ -729,6 +732,26 @@ class EarlyStopping(MonitorCallback):
         return value
 
 
+class _Batches:
+    """Tells after which batches to save, where it is not after epochs; the count goes on over epochs."""
+
+    def __init__(self, save_freq: int | str) -> None:
+        if save_freq != "epoch" and (isinstance(save_freq, str) or save_freq != int(save_freq)):
+            raise ValueError(
+                f"Unrecognized save_freq: {save_freq!r:.80}. Expected 'epoch' or a number of batches"
+            )
+        self._enough = math.inf if save_freq == "epoch" else int(save_freq)
+        self._since, self._last = 0, -1
+
+    def are_enough(self, batch: int) -> bool:
+        self._since += batch - self._last if batch > self._last else batch + 1  # it may be several at once
+        self._last = batch
+        if self._since < self._enough:
+            return False
+        self._since = 0
+        return True
+
+
 class ModelCheckpoint(MonitorCallback):
     """Saves the model as it is trained.
 
@@ -796,12 +819,7 @@ class ModelCheckpoint(MonitorCallback):
         self.period = period
         self._current_epoch = 0
         self._epochs_since_saving = 0
-        self._batches_since_saving = 0
-        self._last_batch = -1
-        if save_freq != "epoch" and not isinstance(save_freq, (int, np.integer)):
-            raise ValueError(
-                f"Unrecognized save_freq: {save_freq!r:.80}. Expected 'epoch' or a number of batches"
-            )
+        self._batches = _Batches(save_freq)
         endings = self._era.weights_endings if save_weights_only else self._era.checkpoint_endings
         if not self.filepath.endswith(endings):
             when = "When using `save_weights_only=True`, the" if save_weights_only else "The"
@@ -814,13 +832,7 @@ class ModelCheckpoint(MonitorCallback):
         self._current_epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self.save_freq == "epoch":
-            return
-        # A batch may be several at once; the count goes on from one epoch to the next.
-        self._batches_since_saving += batch - self._last_batch if batch > self._last_batch else batch + 1
-        self._last_batch = batch
-        if self._batches_since_saving >= int(self.save_freq):
-            self._batches_since_saving = 0
+        if self._batches.are_enough(batch):
             self._save(self._current_epoch, batch, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -876,6 +888,115 @@ class ModelCheckpoint(MonitorCallback):
         if self.verbose > 0:
             print_msg(f"\nEpoch {epoch + 1}: {news}")
         return not self.save_best_only or better
+
+
+class BackupAndRestore(Callback):
+    """Goes on with a training that was cut off: run the program again, and `fit` begins where it ended.
+
+    Parameters
+    ----------
+    backup_dir : path
+        A folder of its own for weights, state of the optimizer, and the number of the epoch.
+    save_freq : "epoch", int or False, default "epoch"
+        After how many batches they are saved; False never.
+    double_checkpoint : bool, default False
+        Whether those that were saved before are kept too, for a file that cannot be read.
+    delete_checkpoint : bool, default True
+        Whether the folder is removed after a training that was complete.
+
+    Raises
+    ------
+    ValueError
+        If ``backup_dir`` is empty or ``save_freq`` is no such number; while training, if the model is not
+        built.
+
+    Notes
+    -----
+    The training goes on with a whole epoch, also where it was saved inside of one.
+
+    Examples
+    --------
+    >>> backup = BackupAndRestore("backup-of-this-training")
+    """
+
+    def __init__(
+        self,
+        backup_dir: Any,
+        save_freq: int | str | bool = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        if not backup_dir:
+            raise ValueError("Empty `backup_dir` argument passed")
+        self.backup_dir: str = os.fspath(backup_dir)
+        self.save_freq = save_freq
+        self.double_checkpoint = double_checkpoint
+        self.delete_checkpoint = delete_checkpoint
+        self._batches = _Batches(save_freq or "epoch")
+        self._epoch = 0
+
+    def _files(self, ending: str = "") -> tuple[str, str]:
+        """Where the weights are, and the epoch that they begin."""
+        weights, epoch = (
+            os.path.join(self.backup_dir, name) for name in ("latest.weights.h5", "training_metadata.json")
+        )
+        return f"{weights}{ending}", f"{epoch}{ending}"
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if not getattr(self.model, "built", True):
+            raise ValueError(
+                f"To use BackupAndRestore, your model must be built before you call `fit()`: {self.model} "
+                "is not. "
+                "Call it on a batch, or begin it with an `Input`"
+            )
+        try:
+            self._restore()
+        except (OSError, ValueError):
+            if not os.path.exists(self._files(_BEFORE)[0]):
+                raise
+            for before, latest in zip(self._files(_BEFORE), self._files()):
+                shutil.copyfile(before, latest)
+            self._restore()
+
+    def _restore(self) -> None:
+        weights, metadata = self._files()
+        if not os.path.exists(metadata):  # which is written last
+            return
+        with open(metadata, encoding="utf-8") as file:
+            self._epoch = int(json.load(file)["epoch"])
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(self.model.trainable_variables)  # whose state is read then
+        self.model.load_weights(weights)
+        self.model._initial_epoch = self._epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._batches.are_enough(batch):
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch = epoch + 1
+        if self.save_freq == "epoch":
+            self._save()
+
+    def _save(self) -> None:
+        os.makedirs(self.backup_dir, exist_ok=True)
+        weights, metadata = self._files()
+        if self.double_checkpoint and os.path.exists(metadata):
+            for latest, before in zip(self._files(), self._files(_BEFORE)):
+                shutil.copyfile(latest, before)
+        self.model.save_weights(weights, overwrite=True)
+        with open(f"{metadata}.new", "w", encoding="utf-8") as file:
+            json.dump({"epoch": self._epoch}, file)
+        os.replace(file.name, metadata)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self.model._initial_epoch = None
+        if self.delete_checkpoint:
+            shutil.rmtree(self.backup_dir, ignore_errors=True)
+
+
+_BEFORE = ".bkp"
 
 
 # --- The learning rate ----------------------------------------------------------------------------
@@ -971,7 +1092,6 @@ class ReduceLROnPlateau(MonitorCallback):
             return
         if self.in_cooldown():
             self.cooldown_counter -= 1
-            self.wait = 0
         if self._is_improvement(current, self.best):
             self.best = current
             self.wait = 0

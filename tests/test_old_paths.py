@@ -20,12 +20,13 @@ PATHS = {
     "layers.advanced_activations": "ELU LeakyReLU PReLU ReLU Softmax ThresholdedReLU",
     "layers.core": "Activation Dense Dropout Flatten Lambda Masking Merge Permute RepeatVector Reshape",
     "layers.embeddings": "Embedding",
-    "layers.merge": "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average concatenate dot "
-    "maximum minimum multiply subtract",
+    "layers.merge": "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average concatenate "
+    "dot maximum minimum multiply subtract",
     "layers.normalization": "BatchNormalization",
     "layers.pooling": "GlobalAveragePooling1D GlobalMaxPooling1D",
     "models": "Model Sequential",
-    "utils.generic_utils": "CustomObjectScope custom_object_scope get_custom_objects",
+    "utils.data_utils": "Sequence",
+    "utils.generic_utils": "Progbar CustomObjectScope custom_object_scope get_custom_objects",
     "utils.np_utils": "normalize to_categorical",
 }
 
@@ -36,7 +37,7 @@ def test_what_an_old_path_leads_to(path):
     for name in PATHS[path].split():
         assert getattr(module, name) is next(
             getattr(each, name)
-            for each in (fastembed, layers, layers.merging, fastembed.utils)
+            for each in (fastembed, fastembed.utils, layers, layers.merging)
             if hasattr(each, name)
         )
 

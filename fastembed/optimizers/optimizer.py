@@ -721,14 +721,18 @@ class Optimizer(Configurable):
             return values
         shapes = [np.shape(value) for value in values]
         kept = [variable for variable in self._slots if not _is_in(variable, self._loose_slots)]
-        by_slot = [slot for column in zip(*(ledger.slots for ledger in self._ledgers.values())) for slot in column]
+        by_slot = [
+            slot for column in zip(*(ledger.slots for ledger in self._ledgers.values())) for slot in column
+        ]
         counted = 1 if shapes and shapes[0] == () else 0
         for slots in (kept, by_slot):
             end = counted + len(slots)
             beyond = shapes[end:]
             unused = not slots and beyond == [variable.shape for variable in self._ledgers]
             placeholders = slots is by_slot and len(slots) == len(kept) and set(beyond) <= {(1,)}
-            if shapes[counted:end] == [slot.shape for slot in slots] and (not beyond or unused or placeholders):
+            if shapes[counted:end] == [slot.shape for slot in slots] and (
+                not beyond or unused or placeholders
+            ):
                 break
         else:
             return None

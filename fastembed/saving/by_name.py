@@ -128,9 +128,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}/{name}".lstrip("/").replace("\\", "/")
 
 
-def read(
-    file: Hdf5, root: str, model: Layer, by_name: bool = False, skip_mismatch: bool = False
-) -> None:
+def read(file: Hdf5, root: str, model: Layer, by_name: bool = False, skip_mismatch: bool = False) -> None:
     """Set the weights of a model's layers to those in the group ``root``.
 
     Parameters
@@ -175,7 +173,9 @@ def read(
         changes += mismatch.checked(file, what, each.weights, _weights(layer))
     top_level = _join(root, _TOP_LEVEL)
     if top_level in file.groups:
-        changes += mismatch.checked(file, "the model itself", _weights_in(file, top_level), model._own_weights())
+        changes += mismatch.checked(
+            file, "the model itself", _weights_in(file, top_level), model._own_weights()
+        )
     swap([(variable, variable.memory_for(stored)) for variable, stored in changes])  # type: ignore[arg-type]
 
 

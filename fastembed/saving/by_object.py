@@ -102,7 +102,10 @@ class Naming:
             return
         if saveable.saves_layers_first:
             listed = saveable.layers  # type: ignore[attr-defined]
-            yield self.layers, [each for each in listed for _ in range(1 + (self.twice and bool(each.weights)))]
+            yield (
+                self.layers,
+                [each for each in listed for _ in range(1 + (self.twice and bool(each.weights)))],
+            )
         if not saveable._held_layers():  # only what it was given, such as an optimizer, but no properties
             names: Iterable[str] = vars(saveable)
         else:

@@ -49,9 +49,11 @@ class Container:
     @property
     def is_by_object(self) -> bool:
         """Whether the weights are arranged by objects, and not by the names of layers."""
-        return self.is_archive or any(
-            path == "vars" or path.endswith("/vars") for path in self.file.groups
-        ) and self.file.names(self.root, "layer_names") is None
+        return (
+            self.is_archive
+            or any(path == "vars" or path.endswith("/vars") for path in self.file.groups)
+            and self.file.names(self.root, "layer_names") is None
+        )
 
     def training_config(self) -> Json | None:
         """What a legacy file says of `compile`."""

@@ -316,7 +316,9 @@ class Hdf5Writer:
         array = np.asarray(array)
         opaque = array.dtype.kind == "V"
         if opaque and array.dtype.name not in ("bfloat16", OPAQUE) or array.dtype.kind not in "biufV":
-            raise TypeError(f"{quoted(path)}: an array of dtype {array.dtype} cannot be written, only numbers")
+            raise TypeError(
+                f"{quoted(path)}: an array of dtype {array.dtype} cannot be written, only numbers"
+            )
         array = np.ascontiguousarray(array).reshape(array.shape)
         dataset = self._file.create_dataset(path, data=array.view("V2") if opaque else array)
         if opaque:

@@ -6,9 +6,11 @@ from typing import Any
 
 from fastembed._custom_objects import CustomObjectScope, custom_object_scope, get_custom_objects
 from fastembed._registry import deserialize_keras_object, serialize_keras_object
+from fastembed.progress import Progbar
 
 __all__ = [
     "CustomObjectScope",
+    "Progbar",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",
