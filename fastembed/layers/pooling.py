@@ -129,9 +129,18 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
     def backpropagate(
         self, remembered: tuple[int, NDArray[np.bool_] | None], upstream: NDArray[Any]
     ) -> NDArray[Any]:
-        """To every step that counts its share of upstream; to the others zero."""
+        """To every step that counts its share of upstream; to the others zero.
+
+        Where all count, one row stands for all steps (a read-only array with a stride of zero).
+        """
         wide, _ = for_loops(self._without_step(upstream))
-        return self._like_inputs(spread_mean(wide, *remembered))
+        steps, mask = remembered
+        if mask is not None:
+            return self._like_inputs(spread_mean(wide, steps, mask))
+        with np.errstate(all="ignore"):
+            share = np.divide(wide, max(steps, 1), dtype=np.float64).astype(wide.dtype, copy=False)
+        batch, features = wide.shape
+        return self._like_inputs(np.broadcast_to(share[:, np.newaxis], (batch, steps, features)))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """None: the steps are gone."""
