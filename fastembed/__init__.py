@@ -53,6 +53,7 @@ __all__ = [
     "__version__",
     "activations",
     "backend",
+    "callbacks",
     "config",
     "constraints",
     "dtype_policies",
@@ -79,8 +80,11 @@ __all__ = [
 ]
 
 _LAZY = frozenset(
-    {"config", "losses", "mixed_precision", "models", "optimizers", "preprocessing", "saving", "utils"}
-)
+    {
+        "callbacks", "config", "losses", "mixed_precision", "models", "optimizers", "preprocessing", "saving",
+        "utils",
+    }
+)  # fmt: skip
 _IN_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 

@@ -116,7 +116,7 @@ class Registry:
         of_functions: bool = False,
     ) -> None:
         self.kind = kind
-        self.names = names
+        self.names = dict(names)
         self.old_keys = old_keys or {}
         self.of_functions = of_functions
         self.module = module or f"keras.{kind}s"
@@ -140,28 +140,44 @@ class Registry:
         if config is None:
             return None
         asked = self._read(config)
-        settings = asked.settings
+        made_by, settings = self._found(asked, custom_objects)
+        if made_by is None:
+            raise self._not_understood(config)
+        is_own = made_by is not self.names.get(asked.name)
+        is_one = is_own or (self.of_functions and isinstance(made_by, types.FunctionType))
+        if is_one and not isinstance(made_by, type):
+            return made_by  # a function is itself the object
+        # Settings that it does not have, or of another kind; in the scope is what its own config names.
+        with reading(config, f"a {asked.name}"), CustomObjectScope(custom_objects):
+            made = made_by.from_config(settings) if hasattr(made_by, "from_config") else made_by(**settings)
+            if isinstance(config, Mapping):
+                _complete(made, config)
+        return made
+
+    def made_by(self, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """The class or function that a config means, or None if there is none.
+
+        Parameters
+        ----------
+        config : str or mapping
+        custom_objects : mapping of str to class or function, optional
+        """
+        return self._found(self._read(config), custom_objects)[0]
+
+    def _found(
+        self, asked: _Description, custom_objects: Mapping[str, Any] | None
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """What is meant, and the settings under the names that it takes."""
         made_by = None
         if asked.custom_name is not None:
             find = get_registered_function if asked.is_function else get_registered_object
             made_by = find(asked.custom_name, custom_objects)
             if made_by is None and not asked.from_keras:  # the name without its package
                 made_by = find(asked.name, custom_objects)
-            if made_by is not None and not isinstance(made_by, type):
-                return made_by  # a function is itself the object
-        if made_by is None and asked.from_keras:
-            made_by = self.names.get(asked.name)
-            if self.of_functions and isinstance(made_by, types.FunctionType):
-                return made_by
-            renamed = ((self.old_keys.get(key, key), value) for key, value in settings.items())
-            settings = {key: value for key, value in renamed if key is not None}
-        if made_by is None:
-            raise self._not_understood(config)
-        # Settings that it does not have, or of another kind; in the scope is what its own config names.
-        with reading(config, f"a {asked.name}"), CustomObjectScope(custom_objects):
-            if hasattr(made_by, "from_config"):
-                return made_by.from_config(settings)
-            return made_by(**settings)
+        if made_by is not None or not asked.from_keras:
+            return made_by, asked.settings
+        renamed = ((self.old_keys.get(key, key), value) for key, value in asked.settings.items())
+        return self.names.get(asked.name), {key: value for key, value in renamed if key is not None}
 
     def _read(self, config: Any) -> _Description:
         if isinstance(config, str):
@@ -193,6 +209,16 @@ class Registry:
             "decorate it with register_keras_serializable(), or name it in deserialize(config, "
             "custom_objects={name: class or function})."
         )
+
+
+def _complete(made: Any, config: Mapping[str, Any]) -> None:
+    """Build and compile what a config describes as built and compiled."""
+    built_for, compiled_for = config.get("build_config"), config.get("compile_config")
+    if isinstance(built_for, Mapping) and hasattr(made, "build_from_config") and not getattr(made, "built", False):
+        with reading(built_for, f"what a {type(made).__name__} was built for"):
+            made.build_from_config(built_for)
+    if isinstance(compiled_for, Mapping) and compiled_for and hasattr(made, "compile_from_config"):
+        made.compile_from_config(compiled_for)
 
 
 @contextlib.contextmanager
@@ -279,13 +305,19 @@ def serialize_keras_object(obj: Any) -> Any:
         )
     cls = type(obj)
     # A class of __main__ has no module that a reader could know; Keras writes None.
-    own_module = None if cls.__module__ == "__main__" else cls.__module__
-    return {
-        "module": _homes.get(cls, own_module),
+    module = _homes.get(cls, None if cls.__module__ == "__main__" else cls.__module__)
+    exported = cls in _homes and not module.startswith("keras.src.")
+    written = {
+        "module": module,
         "class_name": cls.__name__,
         "config": serialize_keras_object(obj.get_config()),
-        "registered_name": None if cls in _homes else get_registered_name(cls),
+        "registered_name": None if exported else get_registered_name(cls),
     }
+    for key in ("build_config", "compile_config"):
+        more = getattr(obj, f"get_{key}")() if hasattr(obj, f"get_{key}") else None
+        if more is not None:
+            written[key] = serialize_keras_object(more)
+    return written
 
 
 def deserialize_keras_object(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
@@ -42,14 +42,24 @@ class Follower(Protocol):
         """Called after values have changed. May raise; the variables then have the old ones again."""
 
 
-class Readable(Protocol):
+class Readable:
     """An array that is elsewhere, such as in a file, and can be read into memory that is there."""
 
     shape: tuple[int, ...]
-    dtype: str  # Keras's name
+    dtype: str  #: Keras's name
 
     def read_into(self, memory: NDArray[Any]) -> None:
         """Fill memory of this shape and dtype; bfloat16 as words."""
+        raise NotImplementedError
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        raise NotImplementedError
+
+
+def readable(store: Mapping[str, Any], key: str) -> Any:
+    """What a store of `load_own_variables` has: an array, or out of a file what can be read into memory."""
+    read = getattr(store, "readable", None)
+    return store[key] if read is None else read(key)
 
 
 class Variable(NDArrayOperatorsMixin):
@@ -269,7 +279,7 @@ class Variable(NDArrayOperatorsMixin):
 
     def memory_for(self, value: ArrayLike | Readable) -> NDArray[Any]:
         """``value`` as memory that `swap` can take: everything that may fail happens here."""
-        if hasattr(value, "read_into"):
+        if isinstance(value, Readable):
             self._check_shape(value.shape)
             if value.dtype == self._dtype:
                 memory = empty(self.shape, stored_dtype(self._dtype))

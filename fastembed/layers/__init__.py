@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastembed._registry import Registry, reading, serialize_keras_object, subclasses_in
+from fastembed._registry import Registry, serialize_keras_object, subclasses_in
 from fastembed.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from fastembed.layers.dense import Dense
 from fastembed.layers.embedding import Embedding
@@ -96,8 +96,8 @@ __all__ = [
     "subtract",
 ]
 
-# "Merge" stands in configs of Keras 1.
-_registry = Registry("layer", {"Layer": Layer, "Merge": Merge, **subclasses_in(globals(), Layer)})
+# "Merge" stands in configs of Keras 1. Models, which are layers too, are added by `fastembed.models`.
+registry = Registry("layer", {"Layer": Layer, "Merge": Merge, **subclasses_in(globals(), Layer)})
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def serialize(layer: Layer) -> dict[str, Any]:
     >>> written["module"], written["class_name"], written["config"]["input_dim"]
     ('keras.layers', 'Embedding', 10)
     """
-    built_for = layer.get_build_config()
-    return {**serialize_keras_object(layer), **({} if built_for is None else {"build_config": built_for})}
+    written: dict[str, Any] = serialize_keras_object(layer)
+    return written
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -134,8 +134,4 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     >>> deserialize({"class_name": "Embedding", "config": {"input_dim": 9, "output_dim": 2, "name": "words"}})
     <Embedding name=words, built=False>
     """
-    layer = _registry.deserialize(config, custom_objects)
-    if isinstance(config, Mapping) and isinstance(config.get("build_config"), Mapping):
-        with reading(config["build_config"], f"what a {type(layer).__name__} was built for"):
-            layer.build_from_config(config["build_config"])
-    return layer
+    return registry.deserialize(config, custom_objects)

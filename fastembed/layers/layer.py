@@ -156,6 +156,8 @@ class Layer(State):
     supports_masking = False
     #: Whether the output may have a mask where the input has none; said by classes with a `compute_mask`.
     makes_masks: ClassVar[bool] = False
+    #: Whether the output never has a mask.
+    ends_masks: ClassVar[bool] = False
     #: The names of the layers around it and its own, from when it is built: ``"model/embedding"``.
     path: str | None = None
     #: What the inputs must be: an `InputSpec`, or one for each of several inputs.
@@ -172,6 +174,8 @@ class Layer(State):
     _first_parameter: ClassVar[str] = "inputs"
     _remember_parameters: ClassVar[frozenset[str]] = frozenset()
     _training_default: ClassVar[bool | None] = None
+    # The `get_config` of these classes writes a subclass's arguments down as they were given.
+    _say_arguments: ClassVar[tuple[Any, ...]] = ()
     _build_parameters: ClassVar[tuple[str, ...]] = ("input_shape",)
     _differentiable: ClassVar[bool] = False  # whether `backpropagate` is that of `call`
     _losses: list[Any]
@@ -206,7 +210,7 @@ class Layer(State):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         layer = super().__new__(cls)
-        if cls.get_config is Layer.get_config:
+        if cls.get_config in cls._say_arguments:
             layer.__dict__["_constructed_by"] = _plain_arguments(cls, args, kwargs)
         return layer
 
@@ -327,7 +331,7 @@ class Layer(State):
         masked = any(each.masked for each in inputs)
         if masked and not self.supports_masking:
             self._era.unsupported_mask(self)
-        masked = bool(self.supports_masking) and (masked or self.makes_masks)
+        masked = bool(self.supports_masking) and (masked or self.makes_masks) and not self.ends_masks
         shapes = self._output_shapes(args, said)
         dtype = self._output_dtype(inputs)
         make = functools.partial(KerasTensor, dtype=dtype, name=self.name, masked=masked)
@@ -340,10 +344,13 @@ class Layer(State):
         cls = type(self)
         asked = cls.compute_output_shape if cls.get_output_shape_for is Layer.get_output_shape_for else None
         if asked is not Layer.compute_output_shape or self._era.shape_is_kept:
-            if asked is not None and len(inspect.signature(asked).parameters) > 2:
-                named = self._shapes_by_name(args, kwargs, tuple(inspect.signature(asked).parameters)[1:])
-                return self.compute_output_shape(**named)
-            return self.compute_output_shape(_shape_of(args[0] if args else next(iter(kwargs.values()))))
+            parameters = () if asked is None else tuple(inspect.signature(asked).parameters)[1:]
+            shapes = [name for name in parameters if name.endswith("_shape")]
+            if len(shapes) > 1:
+                return self.compute_output_shape(**self._shapes_by_name(args, kwargs, shapes))
+            said = {key: value for key, value in kwargs.items() if key in parameters}
+            first = args[0] if args else next(iter(kwargs.values()))
+            return self.compute_output_shape(_shape_of(first), **said)
         # Nothing says it: see what comes out for two batches of zeros, in which open lengths differ.
         one, other = (self.call(*_zeros(args, n), **_zeros(kwargs, n)) for n in _LENGTHS)
         shapes = zip(map(np.shape, flatten(one)), map(np.shape, flatten(other)))
@@ -698,7 +705,7 @@ class Layer(State):
         ('mine', {'name': 'float32'})
         """
         config = self._dialect.base_config(self)
-        if type(self).get_config is not Layer.get_config:
+        if type(self).get_config not in self._say_arguments:
             return config
         if type(self).__init__ is Layer.__init__ and not self._dialect.writes_defaults:
             return config
@@ -819,6 +826,7 @@ def _building(build: Callable[..., None]) -> Callable[..., None]:
     return build_once
 
 
+Layer._say_arguments = (Layer.get_config,)
 Layer.build = _building(Layer.build)  # type: ignore[method-assign]
 Layer._call_signature = inspect.signature(Layer.call)
 

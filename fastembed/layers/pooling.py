@@ -107,6 +107,7 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
 
     supports_masking = True
     makes_masks = False
+    ends_masks = True
 
     @eras.any_era
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from fastembed import eras
 from fastembed.dtypes import array_dtype, is_float
 from fastembed.layers.graph import KerasTensor, Node, flatten, map_structure, pack_as
 from fastembed.layers.layer import _OUTSIDE, Layer, Shape, _Context, _context, _Inside, learning_phase
+from fastembed.models import configs
 from fastembed.models.program import Program, Tape, check_differentiable
+from fastembed.models.summary import print_summary
 from fastembed.models.trainer import Trainer
 from fastembed.ops import as_array
 
@@ -315,6 +317,115 @@ class Model(Trainer, Layer):
             known.update((id(tensor), tuple(shape)) for tensor, shape in zip(node.outputs, one_each))
         return map_structure(lambda tensor: known[id(tensor)], self._outputs_struct)
 
+    # --- In files -----------------------------------------------------------------------------------
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the whole model into a file: see `fastembed.models.save_model`.
+
+        By position they are ``filepath, overwrite, zipped`` in Keras 3, and in the earlier eras the third is
+        ``include_optimizer``, or tf.keras's ``save_format``.
+        """
+        from fastembed.models.files import save_model
+
+        args, kwargs = eras.current().arguments("Model.save", args, kwargs)
+        save_model(self, *args, **kwargs)
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Write the weights, and the optimizer's state, into a file: see `fastembed.saving.save_weights`."""
+        from fastembed.models.files import save_weights
+
+        args, kwargs = eras.current().arguments("Model.save_weights", args, kwargs)
+        save_weights(self, *args, **kwargs)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Set weights and the optimizer's state to what a file has: see `fastembed.saving.load_weights`.
+
+        By position the arguments are ``filepath, skip_mismatch, by_name``, in Keras 1 and 2
+        ``filepath, by_name, skip_mismatch``.
+        """
+        from fastembed.models.files import load_weights
+
+        args, kwargs = eras.current().arguments("Model.load_weights", args, kwargs)
+        load_weights(self, *args, **kwargs)
+
+    # --- Written down -------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes a model like this one, without its weights, as the Keras of its era writes it.
+
+        Of a model that is made of calls: its layers, and which outputs of which layers each is called with. A
+        subclass with a constructor of its own extends this, as for `Layer`.
+        """
+        if self._program is not None and configs.takes_graph(type(self)):
+            return configs.functional_config(self)
+        return super().get_config()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """The model that a config of any Keras's describes.
+
+        Parameters
+        ----------
+        config : mapping
+            As `get_config` gives it.
+        custom_objects : mapping of str to class or function, optional
+            The caller's own, by the names that configs give them.
+
+        Raises
+        ------
+        ValueError
+            If it has a layer that there is not here, naming the first and those that there are.
+        """
+        if {"layers", "input_layers", "output_layers"} <= config.keys() and configs.takes_graph(cls):
+            return configs.functional_from_config(cls, config, custom_objects)
+        return super().from_config(config)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes that it was built for; one that is made of calls needs none."""
+        return {"input_shape": None} if configs.is_functional(self) else super().get_build_config()
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Class and config as JSON, for `fastembed.models.model_from_json`.
+
+        Parameters
+        ----------
+        **kwargs
+            For `json.dumps`.
+        """
+        return configs.to_json(self, **kwargs)
+
+    def to_yaml(self, **kwargs: Any) -> str:
+        """Always a RuntimeError, as in Keras since 2.6."""
+        return configs.to_yaml(self, **kwargs)
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print the layers, their shapes and numbers of parameters.
+
+        Parameters
+        ----------
+        line_length : int, optional
+            Default: the terminal's, at most 88, or 108 where connections are shown.
+        positions : sequence of float, optional
+            Where columns end, as fractions of the line. Default: ``[0.45, 0.8, 1]``, or ``[0.3, 0.56, 0.74, 1]``.
+        print_fn : callable, optional
+            Called once with the whole text. Default: `print`.
+        expand_nested : bool, default False
+            Whether the layers of models inside have lines too.
+        show_trainable : bool, default False
+            Whether a column says which layers are trained.
+        layer_range : (str, str), optional
+            Names, or regular expressions, of the first and the last layer shown.
+        """
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
+
     # --- For training -------------------------------------------------------------------------------
 
     def _arranged(self, inputs: Any) -> list[Any]:
@@ -471,6 +582,9 @@ class _Feed:
             f"'{self._model}'. "
             f"Expected shape {self.shape}, but input has incompatible shape {value.shape}"
         )
+
+
+Model._say_arguments = (Layer.get_config, Model.get_config)
 
 
 def _of_graph(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from fastembed import eras
 from fastembed.layers.graph import KerasTensor
 from fastembed.layers.input_layer import InputLayer
 from fastembed.layers.layer import Layer, Shape
+from fastembed.models.configs import sequential_config, sequential_from_config
 from fastembed.models.model import Model
 
 
@@ -185,6 +186,18 @@ class Sequential(Model):
             "change the "
             "layers in this model."
         )
+
+
+    def get_config(self) -> Any:
+        """The layers, as the Keras of the model's era writes them: in Keras 1 a bare list."""
+        return sequential_config(self)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any] | list[Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The model that a config of any Keras's describes; see `Model.from_config`."""
+        return sequential_from_config(cls, config, custom_objects)
 
 
 def _said_shape(layer: Layer) -> Shape | None:
