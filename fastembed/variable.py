@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from fastembed._memory import copy as copied
 from fastembed._memory import Shown, empty
+from fastembed._memory import copy as copied
 from fastembed.dtypes import as_dtype, file_dtype, standardize_dtype, stored_dtype, widen_bfloat16
 from fastembed.locks import Lock
 from fastembed.names import automatic_name, checked_name

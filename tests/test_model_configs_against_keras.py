@@ -28,7 +28,11 @@ def keras():
 def flat(outputs):
     if isinstance(outputs, dict):
         return [each for key in sorted(outputs) for each in flat(outputs[key])]
-    return [each for part in outputs for each in flat(part)] if isinstance(outputs, (list, tuple)) else [np.asarray(outputs)]
+    return (
+        [each for part in outputs for each in flat(part)]
+        if isinstance(outputs, (list, tuple))
+        else [np.asarray(outputs)]
+    )
 
 
 def written(library, plan, inputs):
@@ -36,7 +40,10 @@ def written(library, plan, inputs):
     begin(library)
     model = build(library, plan)
     weights = [np.asarray(each, "float32") for each in model.get_weights()]
-    weights = [np.random.default_rng(n).standard_normal(each.shape).astype("float32") for n, each in enumerate(weights)]
+    weights = [
+        np.random.default_rng(n).standard_normal(each.shape).astype("float32")
+        for n, each in enumerate(weights)
+    ]
     model.set_weights(weights)
     lines = []
     model.summary(print_fn=lines.append, expand_nested=True, line_length=76)
@@ -114,7 +121,9 @@ def masked(library, kind):
     elif kind == "shared":
         out = layers.Subtract(name="less")([mean(words(a)), mean(words(b))])
     elif kind == "half":
-        out = mean(layers.Concatenate(axis=1, name="join")([words(a), layers.Embedding(9, 3, name="plain")(b)]))
+        out = mean(
+            layers.Concatenate(axis=1, name="join")([words(a), layers.Embedding(9, 3, name="plain")(b)])
+        )
     elif kind == "model":
         x = Input((4,), dtype="int32", name="x")
         inner = library.Model(x, mean(words(x)), name="inner")
@@ -133,7 +142,10 @@ MASKS = ("through layers", "masking", "merged", "joined", "shared", "half", "mod
 def masked_and_read(library, kind, weights, inputs):
     begin(library)
     model = masked(library, kind)
-    weights = weights or [np.random.default_rng(n).standard_normal(w.shape).astype("float32") for n, w in enumerate(model.get_weights())]
+    weights = weights or [
+        np.random.default_rng(n).standard_normal(w.shape).astype("float32")
+        for n, w in enumerate(model.get_weights())
+    ]
     model.set_weights(weights)
     return model.to_json(), weights, flat(model(inputs))
 
@@ -179,7 +191,9 @@ def summary(library, arguments):
     x = library.Input((5,), dtype="int32", name="words_of_a_text")
     rows = layers.Embedding(20_000, 128, name="rows")(x)
     mean = layers.GlobalAveragePooling1D(name="mean_of_all_the_words_of_a_text_in_one_long_name")(rows)
-    inner = library.Sequential([layers.Dense(16, activation="relu", name="wide"), layers.Dense(1)], name="inner")
+    inner = library.Sequential(
+        [layers.Dense(16, activation="relu", name="wide"), layers.Dense(1)], name="inner"
+    )
     frozen = layers.BatchNormalization(name="steady", trainable=False)(inner(mean))
     outputs = [frozen, layers.Dense(3, name="other")(mean)] if arguments.pop("several") else frozen
     model = library.Model(x, outputs, name="outer")
@@ -247,7 +261,9 @@ def cloned(library, plan, inputs, recursive):
 
     copy = library.models.clone_model(model, clone_function=clone, recursive=recursive)
     copy.set_weights([np.ones(each.shape, "float32") for each in copy.get_weights()])
-    again = library.models.clone_model(model, call_function=lambda layer, *args, **kwargs: layer(*args, **kwargs))
+    again = library.models.clone_model(
+        model, call_function=lambda layer, *args, **kwargs: layer(*args, **kwargs)
+    )
     return sorted(seen), [layer.name for layer in copy.layers], flat(copy(inputs)), len(again.weights)
 
 
@@ -292,6 +308,9 @@ def written_by_tf(library, plan, inputs):
     """A model, and its config as it stands in an HDF5 file."""
     begin(library)
     model = build(library, plan)
-    weights = [np.random.default_rng(n).standard_normal(w.shape).astype("float32") for n, w in enumerate(model.get_weights())]
+    weights = [
+        np.random.default_rng(n).standard_normal(w.shape).astype("float32")
+        for n, w in enumerate(model.get_weights())
+    ]
     model.set_weights(weights)
     return model.to_json(), weights, flat(model(inputs))

@@ -6,13 +6,11 @@ description that both libraries understand, with weights drawn from one seed.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from two_libraries import Raised, outcome, process
+from two_libraries import Raised, process
 
 import fastembed
 

@@ -168,7 +168,7 @@ class Dense(Layer):
         return {**super().get_config(), **self._dialect.entries("Dense", entries)}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _dtypes(name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
     """Of the results of a compute dtype, and of the products: BLAS has no floats below float32."""
     dtype = array_dtype(name)
