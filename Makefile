@@ -7,8 +7,8 @@ PYTEST := pytest -c pyproject.toml
 .PHONY: demo test test-main test-serial test-numpy1 check docs bench parity stress accuracy debug sanitize dist clean
 .DELETE_ON_ERROR:
 
-demo: .venv/.demo  ## Build, and do the main job on real input: seconds
-	.venv/bin/fastembed demo
+demo: .venv/.demo  ## Build, do the main job on real input, and train: seconds
+	.venv/bin/fastembed demo --folder build/demo
 
 test: test-main test-serial test-numpy1  ## Build three ways and run all tests
 	@echo
@@ -92,11 +92,11 @@ clean:
 	.venv/bin/pip install --quiet --upgrade pip
 
 .venv/.demo: .venv/bin/python $(SOURCES)
-	.venv/bin/pip install --quiet --editable '.[keras-files]'
+	.venv/bin/pip install --quiet --editable '.[demo]'
 	touch $@
 
 .venv/.test: .venv/bin/python $(SOURCES)
-	.venv/bin/pip install --quiet --editable '.[test,dev]'
+	.venv/bin/pip install --quiet --editable '.[demo,test,dev]'
 	mkdir -p build
 	touch $@ .venv/.demo
 

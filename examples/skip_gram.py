@@ -9,7 +9,7 @@ import random
 import numpy as np
 
 import fastembed as keras
-from fastembed.layers import Dense, Dot, Embedding, Flatten, Input
+from fastembed.layers import Activation, Dot, Embedding, Flatten, Input
 from fastembed.models import Model
 from fastembed.preprocessing.sequence import make_sampling_table, skipgrams
 
@@ -48,7 +48,7 @@ context_input = Input(shape=(1,), dtype="int32", name="context")
 embedding = Embedding(len(words), 16, name="words")
 first, second = (Flatten()(embedding(each)) for each in (target_input, context_input))
 product = Dot(axes=1)([first, second])
-model = Model(inputs=[target_input, context_input], outputs=Dense(1, activation="sigmoid")(product))
+model = Model(inputs=[target_input, context_input], outputs=Activation("sigmoid")(product))
 model.compile(loss="binary_crossentropy", optimizer=keras.optimizers.Adam(0.01))
 model.summary()
 history = model.fit([target, context], labels, batch_size=256, epochs=8, verbose=2)

@@ -38,6 +38,7 @@ from fastembed.variable import Variable
 
 if TYPE_CHECKING:
     from fastembed import (
+        callbacks,
         config,
         losses,
         metrics,
@@ -63,6 +64,7 @@ __all__ = [
     "__version__",
     "activations",
     "backend",
+    "callbacks",
     "config",
     "constraints",
     "dtype_policies",
@@ -91,17 +93,10 @@ __all__ = [
 
 _LAZY = frozenset(
     {
-        "config",
-        "losses",
-        "metrics",
-        "mixed_precision",
-        "models",
-        "optimizers",
-        "preprocessing",
-        "saving",
-        "utils",
+        "callbacks", "config", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing",
+        "saving", "utils",
     }
-)
+)  # fmt: skip
 _IN_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 

@@ -214,7 +214,11 @@ class Registry:
 def _complete(made: Any, config: Mapping[str, Any]) -> None:
     """Build and compile what a config describes as built and compiled."""
     built_for, compiled_for = config.get("build_config"), config.get("compile_config")
-    if isinstance(built_for, Mapping) and hasattr(made, "build_from_config") and not getattr(made, "built", False):
+    if (
+        isinstance(built_for, Mapping)
+        and hasattr(made, "build_from_config")
+        and not getattr(made, "built", False)
+    ):
         with reading(built_for, f"what a {type(made).__name__} was built for"):
             made.build_from_config(built_for)
     if isinstance(compiled_for, Mapping) and compiled_for and hasattr(made, "compile_from_config"):

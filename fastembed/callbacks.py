@@ -149,7 +149,7 @@ def _as_numbers(logs: Any) -> Logs:
         if isinstance(value, Mapping):
             numbers.update(_as_numbers(value))
             continue
-        if type(value) is not float and not isinstance(value, str) and not np.ndim(value):
+        if type(value) is not float and not isinstance(value, (str, list, tuple)) and not np.ndim(value):
             with contextlib.suppress(TypeError, ValueError):
                 value = float(value)
         numbers[name] = value

@@ -91,8 +91,9 @@ def _parser() -> _Parser:
     info.add_argument("--json", action="store_true")
     info.set_defaults(command=_info)
 
-    shown = commands.add_parser("demo", help="open a trained model two ways, look words up, compare times")
-    shown.set_defaults(command=lambda _: demo.run())
+    shown = commands.add_parser("demo", help="open a trained model, compare times; train two more")
+    shown.add_argument("--folder", help="where what is trained goes (default: a new temporary folder)")
+    shown.set_defaults(command=lambda parsed: demo.run(parsed.folder))
     return parser
 
 

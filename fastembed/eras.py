@@ -71,6 +71,12 @@ RENAMED_BY_3: Mapping[str, Mapping[str, str]] = {
 
 _SLOPES = frozenset({"ELU", "LeakyReLU", "ReLU", "ThresholdedReLU"})
 
+_FILES_OF_KERAS_2: Mapping[str, tuple[str, ...]] = {
+    "Model.save": ("filepath", "overwrite", "include_optimizer"),
+    "Model.save_weights": ("filepath", "overwrite"),
+    "Model.load_weights": ("filepath", "by_name", "skip_mismatch"),
+}
+
 # What an Embedding here can say that a Keras's config cannot: written only where it says something.
 _UNSAID = {"dropout": 0.0, "out_of_range": "raise", "float_ids": "exact"}
 
@@ -324,6 +330,21 @@ class Era:
         said = {key: value for key, value in entries.items() if key != "noise_shape"}
         return {**self.entries("SpatialDropout1D", said), "name": layer.name, "dtype": dtype}
 
+    def weights_by_name(self, filepath: str | None, save_format: str | None) -> bool:
+        """Whether a file of weights is a legacy one, by its name (None: it has none) and by what was asked.
+
+        Raises
+        ------
+        ValueError
+            If this Keras writes no file of this name.
+        """
+        if filepath is not None and not filepath.endswith(".weights.h5"):
+            raise ValueError(
+                f"The filename must end in `.weights.h5`. Received: filepath={filepath}. (In the eras of "
+                "Keras 1, 2 and tf.keras others are taken: fastembed.era.)"
+            )
+        return False
+
     def functions(self, functions: Config) -> Config:
         """What a config has for functions that a layer was given, or for values in their place."""
         return {name: serialize_keras_object(value) for name, value in functions.items() if value is not None}
@@ -367,6 +388,8 @@ class TensorFlowKeras(Era):
             "activity_regularizer", "embeddings_constraint", "mask_zero", "input_length", "sparse",
         ),
         "SpatialDropout1D": ("rate",),
+        "Model.save": ("filepath", "overwrite", "save_format"),
+        "Model.save_weights": ("filepath", "overwrite", "save_format"),
     }  # fmt: skip
     _settings = (*Era._settings[:7], "jit_compile", "name")
     _optimizer_defaults: ClassVar[Mapping[str, Config]] = {
@@ -460,6 +483,18 @@ class TensorFlowKeras(Era):
         held = (v for each in layer._held_layers() for v in each.weights)
         return once([*layer._own_weights(), *held])
 
+    def weights_by_name(self, filepath: str | None, save_format: str | None) -> bool:
+        endings = (".h5", ".hdf5", ".keras")
+        if save_format not in (None, "h5", "hdf5") or not (
+            filepath is None or save_format or filepath.endswith(endings)
+        ):
+            raise ValueError(
+                "Weights are written in HDF5, not as TensorFlow's checkpoints: give a name that ends in "
+                f".weights.h5 or .h5, or save_format='h5'. Received: filepath={filepath}, "
+                f"save_format={save_format!r:.40}"
+            )
+        return not (filepath or "").endswith(".weights.h5")
+
     def losses(self, layer: Any) -> list[Any]:
         """Layer by layer, and of frozen weights too."""
         inside = layer._with_layers_inside()
@@ -548,6 +583,7 @@ class Keras2(TensorFlowKeras):
             "filepath", "monitor", "verbose", "save_best_only", "save_weights_only", "mode", "period",
         ),
         "SpatialDropout1D": ("rate",),
+        **_FILES_OF_KERAS_2,
         "SGD": ("learning_rate", "momentum", "decay", "nesterov"),
         "RMSprop": ("learning_rate", "rho", "epsilon", "decay"),
         "Adagrad": ("learning_rate", "epsilon", "decay"),
@@ -597,6 +633,9 @@ class Keras2(TensorFlowKeras):
         """For the whole batch."""
         return penalty
 
+    def weights_by_name(self, filepath: str | None, save_format: str | None) -> bool:
+        return True  # whatever its name
+
     def _policy(self, layer: Any) -> Any:
         super()._policy(layer)  # which refuses what no earlier Keras has
         return layer.dtype
@@ -630,6 +669,7 @@ class Keras1(Keras2):
         "Layer": (),
         "ModelCheckpoint": Keras2._positions["ModelCheckpoint"],
         "SpatialDropout1D": ("p",),
+        **_FILES_OF_KERAS_2,
         "PReLU": ("init", "weights", "shared_axes"),
         **{kind: order for kind, order in Keras2._positions.items() if "learning_rate" in order},
     }  # fmt: skip

@@ -61,7 +61,9 @@ def build(library, plan):
             made = layers.Dense(WIDTH, name=f"{name}_dense")(both)
         elif kind == "pair":
             x, y = (Input((WIDTH,), name=f"{name}_{each}") for each in "xy")
-            pair = Model([x, y], [layers.Add(name="sum")([x, y]), layers.Dense(WIDTH, name="turn")(y)], name=name)
+            pair = Model(
+                [x, y], [layers.Add(name="sum")([x, y]), layers.Dense(WIDTH, name="turn")(y)], name=name
+            )
             made, other = pair([pick(a), pick(b)])
             tensors.append(other)
         else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import fastembed
 from fastembed import demo
 from fastembed.cli import main
+from fastembed.demo import training
 from fastembed.saving import load_embedding
 
 H5, KERAS = (str(demo.FOLDER / name) for name in demo.FILES)
@@ -184,12 +187,35 @@ def test_demo_needs_h5py():
     assert "pip install 'keras-fastembed[keras-files]'" in done.stderr
 
 
-def test_demo(capsys):
-    assert main(["demo"]) == 0
+def test_demo(capsys, tmp_path):
+    folder = tmp_path / "new" / "folder"
+    assert main(["demo", "--folder", str(folder)]) == 0
     out = capsys.readouterr().out
     assert "both give the same rows, bit for bit" in out
     assert "tuple" in out
     assert "np.take" in out
+
+    # What it learned: both losses fell, and passages that it did not see are told apart.
+    falls = re.findall(r"loss from ([\d.]+) to ([\d.]+)", out)
+    assert len(falls) == 2
+    assert all(float(last) < 0.8 * float(first) for first, last in falls), falls
+    [(accuracy, chance)] = re.findall(r"held-out accuracy ([\d.]+)%; .* has ([\d.]+)%", out)
+    assert float(accuracy) > 2.5 * float(chance)
+    assert out.count("opened again, it predicts the same, bit for bit") == 2
+    assert re.search(r"debugger +\d+%  set a breakpoint", out)
+    drawn = {"loss.png", "words.png"} if importlib.util.find_spec("matplotlib") else set()
+    assert {*os.listdir(folder)} == {"topic_of_passage.keras", "word_among_others.keras", *drawn}
+    for name in drawn:
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_demo_goes_on_without_matplotlib(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    text = {topic: " ".join(["tuple list string"] * 20) for topic in training.TOPICS}
+    training.run(tmp_path, {topic: f"{line} {topic}" for topic, line in text.items()})
+    assert "matplotlib is not installed" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_the_demos_vocabulary_fits_its_table(table):

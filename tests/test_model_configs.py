@@ -60,10 +60,12 @@ def test_a_model_is_what_its_config_describes(plan):
     model = build(fastembed, plan)
     inputs = data(plan, np.random.default_rng(0))
     config = plain(model)
-    for copy in (Model.from_config(config), model_from_json(model.to_json()), clone_model(model)):
+    clone = clone_model(model)
+    for copy in (Model.from_config(config), model_from_json(model.to_json()), clone):
         assert type(copy) is Functional
-        assert plain(copy) == config
         assert_equal_outputs(model, copy, inputs)
+        if copy is not clone:  # whose layers are called in another order
+            assert plain(copy) == config
 
 
 @given(plan=plans(), era=st.sampled_from(ERAS))
@@ -248,10 +250,19 @@ def test_keras_1_merges_models_in_a_row():
 
     merge = {"name": "merge_1", "mode": "concat", "mode_type": "raw", "concat_axis": -1, "dot_axes": -1}
     more = {"output_shape": None, "output_shape_type": "raw", "output_mask": None, "output_mask_type": "raw"}
-    dense = {"name": "dense_1", "output_dim": 1, "init": "glorot_uniform", "activation": "linear", "bias": True}
+    dense = {
+        "name": "dense_1",
+        "output_dim": 1,
+        "init": "glorot_uniform",
+        "activation": "linear",
+        "bias": True,
+    }
     for names, tables in ((("left", "right"), 2), (("both", "both"), 1)):
         config = [
-            {"class_name": "Merge", "config": {**merge, **more, "arguments": {}, "layers": list(map(branch, names))}},
+            {
+                "class_name": "Merge",
+                "config": {**merge, **more, "arguments": {}, "layers": list(map(branch, names))},
+            },
             {"class_name": "Dense", "config": {**dense, "input_dim": 16}},
         ]
         for model in (
@@ -265,13 +276,20 @@ def test_keras_1_merges_models_in_a_row():
 
 def test_models_inside_are_counted_from_where_a_keras_counted_them():
     """tf.keras counts the calls of a model with inputs from 1, those of a Sequential without from 0."""
-    text = json.dumps(described(build(fastembed, (["numbers"], "one", False, [("row", 0, 0, 0), ("row", 1, 0, 0)], [], "one")), "tf.keras"))
+    text = json.dumps(
+        described(
+            build(fastembed, (["numbers"], "one", False, [("row", 0, 0, 0), ("row", 1, 0, 0)], [], "one")),
+            "tf.keras",
+        )
+    )
     config = json.loads(text)["config"]
     assert config["output_layers"] == [["row1", 1, 0]]
     for entry in config["layers"]:
         if entry["class_name"] == "Sequential":
             entry["config"]["layers"] = entry["config"]["layers"][1:]
-        entry["inbound_nodes"] = json.loads(json.dumps(entry["inbound_nodes"]).replace('"row0", 1', '"row0", 0'))
+        entry["inbound_nodes"] = json.loads(
+            json.dumps(entry["inbound_nodes"]).replace('"row0", 1', '"row0", 0')
+        )
     config["output_layers"] = [["row1", 0, 0]]
     model = Model.from_config(config)
     assert model(np.ones((2, 3))).shape == (2, 3)
@@ -302,7 +320,17 @@ def config_in(path):
 
 
 #: Classes in these files that we do not have.
-MISSING = {"Attributes", "TimeDistributed", "Lookalike", "LSTM", "Conv1D", "GRU", "Bidirectional", "SimpleRNN", "MaxPooling1D"}
+MISSING = {
+    "Attributes",
+    "TimeDistributed",
+    "Lookalike",
+    "LSTM",
+    "Conv1D",
+    "GRU",
+    "Bidirectional",
+    "SimpleRNN",
+    "MaxPooling1D",
+}
 
 
 @pytest.mark.parametrize("path", list(fixtures()), ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -317,7 +345,9 @@ def test_models_that_every_keras_wrote(path):
             model_from_json(text)
         return
     if "int" in path.stem and "pooled" in path.stem:
-        with pytest.raises(ValueError, match="Unrecognized keyword arguments passed to Dense: {'quantization_config"):
+        with pytest.raises(
+            ValueError, match="Unrecognized keyword arguments passed to Dense: {'quantization_config"
+        ):
             model_from_json(text)
         return
     model = model_from_json(text)
@@ -354,9 +384,18 @@ def test_the_first_layer_that_there_is_not():
     def entry(class_name, name, **more):
         return {"class_name": class_name, "name": name, "config": {"name": name}, "inbound_nodes": [], **more}
 
-    inner = {**entry("Functional", "inner"), "config": {"layers": [entry("LSTM", "lost"), entry("GRU", "second")]}}
-    config = {"layers": [entry("Flatten", "flat"), inner, entry("Conv1D", "third")], "input_layers": [], "output_layers": []}
-    with pytest.raises(ValueError, match=r"a layer LSTM \(called 'lost'\), and there is none here. There are Activation, ") as error:
+    inner = {
+        **entry("Functional", "inner"),
+        "config": {"layers": [entry("LSTM", "lost"), entry("GRU", "second")]},
+    }
+    config = {
+        "layers": [entry("Flatten", "flat"), inner, entry("Conv1D", "third")],
+        "input_layers": [],
+        "output_layers": [],
+    }
+    with pytest.raises(
+        ValueError, match=r"a layer LSTM \(called 'lost'\), and there is none here. There are Activation, "
+    ) as error:
         Model.from_config(config)
     assert "Embedding" in str(error.value)
     assert "Merge," not in str(error.value)
@@ -391,7 +430,12 @@ def call(*places):
 )
 def test_calls_that_do_not_fit(nodes, outputs, message):
     def entry(class_name, name, inbound, **config):
-        return {"class_name": class_name, "name": name, "config": {"name": name, **config}, "inbound_nodes": inbound}
+        return {
+            "class_name": class_name,
+            "name": name,
+            "config": {"name": name, **config},
+            "inbound_nodes": inbound,
+        }
 
     config = {
         "name": "m",
@@ -416,9 +460,18 @@ def test_calls_that_do_not_fit(nodes, outputs, message):
         {"class_name": "Sequential", "config": 3},
         {"class_name": "Sequential", "config": {"name": "s", "layers": [3]}},
         {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": 3, "config": {}}]}},
-        {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "Dense", "config": []}]}},
-        {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "Dense", "config": {}}]}},
-        {"class_name": "Sequential", "config": {"name": "s", "layers": {"class_name": "Dense", "config": {}}}},
+        {
+            "class_name": "Sequential",
+            "config": {"name": "s", "layers": [{"class_name": "Dense", "config": []}]},
+        },
+        {
+            "class_name": "Sequential",
+            "config": {"name": "s", "layers": [{"class_name": "Dense", "config": {}}]},
+        },
+        {
+            "class_name": "Sequential",
+            "config": {"name": "s", "layers": {"class_name": "Dense", "config": {}}},
+        },
         {"class_name": "Functional", "config": {"layers": [], "input_layers": 3, "output_layers": None}},
         {"class_name": ["Functional"], "config": {"layers": []}},
     ],
@@ -458,6 +511,11 @@ def test_deep_and_long_configs_end():
         }
         for n in reversed(range(600))
     ]
-    x = {"class_name": "InputLayer", "name": "x", "config": {"name": "x", "batch_shape": [None, 3]}, "inbound_nodes": []}
+    x = {
+        "class_name": "InputLayer",
+        "name": "x",
+        "config": {"name": "x", "batch_shape": [None, 3]},
+        "inbound_nodes": [],
+    }
     config = {"layers": [*entries, x], "input_layers": [["x", 0, 0]], "output_layers": [["a599", 0, 0]]}
     assert Model.from_config(config).output_shape == (None, 3)

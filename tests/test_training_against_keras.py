@@ -1,4 +1,4 @@
-"""What training says and leaves, beside real Keras on JAX: logs, results, weights, from the same weights and data.
+"""What training says and leaves, beside real Keras on JAX, from the same weights and data.
 
 Each case is a program of both libraries. Numbers agree within 1e-5, names and their order exactly.
 """
@@ -78,7 +78,7 @@ def _plain(value):
 
 
 def trained(library, make, arguments, compiled, fitted):
-    """What `fit`, `evaluate`, `train_on_batch`, `test_on_batch` and `predict` return, and the weights after them."""
+    """What the methods of a model return that is trained, and the weights after `fit`."""
     model = make(library, **arguments)
     settings = dict(compiled)
     optimizer = settings.pop("optimizer", "sgd")
@@ -187,7 +187,12 @@ CASES = {
         one_output,
         {},
         {"loss": "mse"},
-        {"y": LABELS, "validation_data": (IDS, LABELS), "validation_freq": [1, 3], "validation_batch_size": 7},
+        {
+            "y": LABELS,
+            "validation_data": (IDS, LABELS),
+            "validation_freq": [1, 3],
+            "validation_batch_size": 7,
+        },
     ),
     "from a later epoch on": (one_output, {}, {"loss": "mse"}, {"y": LABELS, "initial_epoch": 1}),
     "steps that go on": (one_output, {}, {"loss": "mse"}, {"y": LABELS, "steps_per_epoch": 2, "epochs": 2}),
@@ -252,7 +257,11 @@ CASES = {
     "two outputs, weights in a list": (
         two_outputs,
         {},
-        {"loss": ["binary_crossentropy", "mse"], "loss_weights": [1.0, 0.5], "weighted_metrics": [["acc"], ["mse"]]},
+        {
+            "loss": ["binary_crossentropy", "mse"],
+            "loss_weights": [1.0, 0.5],
+            "weighted_metrics": [["acc"], ["mse"]],
+        },
         {"y": [LABELS, REAL], "sample_weight": [WEIGHTS, OTHER_WEIGHTS]},
     ),
     "one weight for two outputs": (
@@ -273,7 +282,12 @@ CASES = {
         {"loss": {"b": "binary_crossentropy", "a": "mse"}, "metrics": {"a": ["mae"], "b": ["accuracy"]}},
         {"y": {"a": REAL, "b": LABELS}},
     ),
-    "one metric twice": (two_outputs, {}, {"loss": "mse", "metrics": [["mae", "mae"], ["mae"]]}, {"y": [LABELS[:, None], REAL]}),
+    "one metric twice": (
+        two_outputs,
+        {},
+        {"loss": "mse", "metrics": [["mae", "mae"], ["mae"]]},
+        {"y": [LABELS[:, None], REAL]},
+    ),
 }
 
 

@@ -7,6 +7,7 @@ beside this file was trained on it by real Keras (train.py) and saved by two gen
 from __future__ import annotations
 
 import re
+import tempfile
 import textwrap
 import timeit
 from pathlib import Path
@@ -56,9 +57,14 @@ def nearest(table: NDArray[Any], row: int, n: int = 5) -> NDArray[np.intp]:
     return np.argsort(-cosine)[:n]
 
 
-def run() -> int:
-    """Open the model both ways, look a text up, show what the vectors know, compare times."""
+def run(folder: str | Path | None = None) -> int:
+    """Open the model both ways, look a text up, show what the vectors know, compare times; train two models.
+
+    What is trained, and its pictures, go into ``folder``; without one into a new temporary folder.
+    """
     from pydoc_data.topics import topics
+
+    from fastembed.demo import training
 
     embeddings = []
     print("1. Open a file that Keras 2 wrote and one that Keras 3 wrote, without TensorFlow")
@@ -99,6 +105,8 @@ def run() -> int:
         ours, theirs = _times(embedding, table, sample)
         compared = f"{_readable(ours):>8}  np.take {_readable(theirs):>8}  {theirs / ours:4.1f} times as fast"
         print(f"   {title:<23} {compared}")
+
+    training.run(Path(tempfile.mkdtemp(prefix="fastembed-demo-") if folder is None else folder), topics)
     return 0
 
 

@@ -16,7 +16,7 @@ from fastembed._rows import TableCall
 from fastembed.dtypes import is_float, standardize_dtype
 from fastembed.locks import Lock
 from fastembed.random import SeedGenerator
-from fastembed.variable import Variable, swap
+from fastembed.variable import Readable, Variable, readable, swap
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -357,7 +357,7 @@ class State(TableCall):
         values = self._values_in(store, [variable.name for variable in variables])
         swap([(variable, variable.memory_for(value)) for variable, value in zip(variables, values)])
 
-    def _values_in(self, store: Mapping[str, Any], names: Sequence[str]) -> list[NDArray[Any]]:
+    def _values_in(self, store: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
         """The arrays in a store, one for each name."""
         found = len(store.keys())
         if found and not self.built and not names:
@@ -371,8 +371,8 @@ class State(TableCall):
                 f"Layer '{self.name}' expected {len(names)} variables, but received {found} variables during "
                 f"loading. Expected: {names}"
             )
-        values = (store[str(number)] for number in range(len(names)))
-        return [value if hasattr(value, "read_into") else np.asarray(value) for value in values]
+        values = (readable(store, str(number)) for number in range(len(names)))
+        return [value if isinstance(value, Readable) else np.asarray(value) for value in values]
 
 
 def _held_by(value: Any, *kinds: type) -> Iterator[Any]:

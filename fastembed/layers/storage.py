@@ -24,7 +24,7 @@ from fastembed.quantizers import AbsMaxQuantizer, QuantizationConfig, unpack_int
 from fastembed.tables import DenseTable
 from fastembed.tables.lora import LoraTable
 from fastembed.tables.quantized import Int4Table, Int8Table
-from fastembed.variable import Variable, unchanging
+from fastembed.variable import Readable, Variable, unchanging
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -453,7 +453,7 @@ class _Groups(Variable):
         super().__init__(groups, dtype="float32", trainable=False, name="g_idx")
         self._blocks = blocks
 
-    def memory_for(self, value: ArrayLike) -> NDArray[Any]:
+    def memory_for(self, value: ArrayLike | Readable) -> NDArray[Any]:
         memory = super().memory_for(value)
         if not np.isin(memory, np.arange(self._blocks)).all():
             raise ValueError(f"g_idx must name, for each column, one of {self._blocks} blocks, got {memory}")

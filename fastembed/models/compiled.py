@@ -1,8 +1,9 @@
-"""What `compile` makes: which loss and which metrics belong to which output of a model, and what they are called.
+"""What `compile` makes: which loss and which metrics belong to which output of a model, and what they are
+called.
 
 Losses, weights, metrics and labels may be given once for all outputs, in lists and tuples, in dicts by the
-outputs' names, or in the structure in which the model returns its outputs. `Outputs` knows that structure; with
-it everything else becomes flat lists, one entry an output. Rules and names are those of
+outputs' names, or in the structure in which the model returns its outputs. `Outputs` knows that structure;
+with it everything else becomes flat lists, one entry an output. Rules and names are those of
 keras/src/trainers/compile_utils.py in Keras 3.15.
 """
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
     from fastembed.metrics import Metric
 
-    Arrays = Sequence[NDArray[Any] | None]
+    Arrays = Sequence[Any]  # one array, or None, for each output
 
 # Which loss or metric these mean depends on the shapes of labels and outputs.
-_LOSS_BY_SHAPE = frozenset({"crossentropy", "ce"})
-_METRIC_BY_SHAPE = frozenset({"accuracy", "acc"})
+_LOSSES_BY_SHAPE = frozenset({"crossentropy", "ce"})
+_METRICS_BY_SHAPE = _LOSSES_BY_SHAPE | {"accuracy", "acc"}
 
 
 def _is_nested(given: Any) -> bool:
@@ -223,7 +224,8 @@ class CompiledLoss:
     def __init__(self, loss: Any = None, loss_weights: Any = None) -> None:
         if loss_weights is not None and not all(map(_is_number, flatten(loss_weights))):
             raise ValueError(
-                "Expected `loss_weights` argument to be a float (single output case) or a list, tuple, or dict "
+                "Expected `loss_weights` argument to be a float (single output case) or a list, tuple, or "
+                "dict "
                 f"of floats (multiple output case). Received instead: loss_weights={loss_weights!r:.200}"
             )
         self._given, self._weights = _map(_made_loss, loss), loss_weights
@@ -261,8 +263,8 @@ class CompiledLoss:
             expected = list(outputs.by_name(outputs.structure))
             if set(expected) != set(loss):
                 raise ValueError(
-                    f"Expected keys {expected} in loss dict, but found loss.keys()={list(loss)}. Write None for "
-                    "an output that has no loss"
+                    f"Expected keys {expected} in loss dict, but found loss.keys()={list(loss)}. Write None "
+                    "for an output that has no loss"
                 )
         try:
             found = [(number, each) for number, each in outputs.matched(loss) if each is not None]
@@ -273,8 +275,8 @@ class CompiledLoss:
             ) from None
         except IndexError as error:
             raise ValueError(
-                f"`loss` is a list of {error} and the model has {outputs.count} outputs: give one loss, or None, "
-                f"for each{outputs.said_names()}"
+                f"`loss` is a list of {error} and the model has {outputs.count} outputs: give one loss, or "
+                f"None, for each{outputs.said_names()}"
             ) from None
         return found if by_key else sorted(found, key=lambda pair: pair[0])
 
@@ -295,7 +297,8 @@ class CompiledLoss:
             raise ValueError(f"`loss_weights` names {error}, and the outputs are {names}") from None
         except IndexError as error:
             raise ValueError(
-                f"`loss_weights` must match the number of losses, got {len(numbers)} losses and {error} weights."
+                f"`loss_weights` must match the number of losses, got {len(numbers)} losses and {error} "
+                "weights."
             ) from None
         return [by_number.get(number) for number in numbers]
 
@@ -303,8 +306,8 @@ class CompiledLoss:
         """Choose the losses that depend on shapes."""
         for part in self._parts:
             if isinstance(part.loss, str):
-                shapes = np.shape(self._labels(y, part)), np.shape(y_pred[part.number])  # type: ignore[arg-type]
-                part.loss = _made_loss(_crossentropy_for(*shapes))
+                labels, outputs = np.shape(self._labels(y, part)), y_pred[part.number]
+                part.loss = _made_loss(_crossentropy_for(labels, np.shape(outputs)))
 
     def value(self, y: Arrays, y_pred: Arrays, weights: Arrays, masks: Arrays) -> Any:
         """The loss, of labels and outputs that are lists with one entry an output."""
@@ -326,6 +329,12 @@ class CompiledLoss:
             value, slope = part.loss.value_and_gradient(
                 self._labels(y, part), y_pred[at], weights[at], masks[at]
             )
+            if np.ndim(value):
+                raise ValueError(
+                    f"the loss {part.loss.name!r} has a value for each sample, and what is learned from is "
+                    "one number: "
+                    f"its reduction is {part.loss.reduction!r}, take 'sum_over_batch_size' or 'sum'"
+                )
             total += self._tracked(part, value, y_pred)
             if weight is not None:
                 slope = slope * slope.dtype.type(weight)
@@ -338,8 +347,8 @@ class CompiledLoss:
         labels = y[part.number]
         if labels is None:
             raise ValueError(
-                f"there are no labels for the loss of output {part.name!r}: give them as `y`, or compile the model "
-                "with None as the loss of this output"
+                f"there are no labels for the loss of output {part.name!r}: give them as `y`, or compile "
+                "the model with None as the loss of this output"
             )
         return labels
 
@@ -347,13 +356,13 @@ class CompiledLoss:
     def _tracked(part: _OutputLoss, value: Any, y_pred: Arrays) -> Any:
         """A loss as it counts in the sum; its own mean is that without the weight."""
         if part.tracker is not None:
-            part.tracker.update_state(value, sample_weight=len(y_pred[part.number]))  # type: ignore[arg-type]
+            part.tracker.update_state(value, sample_weight=len(y_pred[part.number]))
         return value if part.weight is None else value * np.float32(part.weight)
 
 
 def _made_loss(identifier: Any) -> Any:
     """A loss as an object with a gradient; the name of one that depends on shapes as it is."""
-    if identifier is None or (isinstance(identifier, str) and identifier.lower() in _LOSS_BY_SHAPE):
+    if identifier is None or (isinstance(identifier, str) and identifier.lower() in _LOSSES_BY_SHAPE):
         return identifier
     loss = losses_module.get(identifier)
     if not isinstance(loss, losses_module.Loss):
@@ -390,8 +399,12 @@ class _OutputMetric:
 
     def __init__(self, number: int, given: Any, weighted: bool) -> None:
         self.number, self.given, self.weighted = number, given, weighted
-        self.metric: Any = None if _depends_on_shapes(given) else _made_metric(given)
-        self.name = given if self.metric is None else self.metric.name
+        self.metric: Any = None
+        if isinstance(given, str) and given.lower() in _METRICS_BY_SHAPE:
+            self.name: str = given
+        else:
+            self.metric = metrics_module.for_string(given, (None,), (None, 1))
+            self.name = self.metric.name
 
 
 class CompiledMetrics:
@@ -441,6 +454,15 @@ class CompiledMetrics:
         """What they are called in logs."""
         return list(self._by_log)
 
+    def by_log(self) -> list[tuple[str, Metric]]:
+        """Pairs of a name in logs and its metric; of those that are known."""
+        return [(name, part.metric) for name, part in self._by_log.items() if part.metric is not None]
+
+    @property
+    def own_names(self) -> list[str]:
+        """What they are called themselves."""
+        return [part.name for part in self._parts]
+
     def match(self, outputs: Outputs) -> None:
         """Find out which metric is which output's.
 
@@ -464,9 +486,8 @@ class CompiledMetrics:
         """Choose the metrics that depend on shapes."""
         for part in self._parts:
             if part.metric is None:
-                shapes = np.shape(_labels_of(y, part)), np.shape(y_pred[part.number])  # type: ignore[arg-type]
-                part.metric = metrics_module.for_string(part.given, *shapes)
-                part.metric.name = part.name
+                labels, outputs = np.shape(_labels_of(y, part)), np.shape(y_pred[part.number])
+                part.metric = metrics_module.for_string(part.given, labels, outputs)
         self.built = True
 
     def update(self, y: Arrays, y_pred: Arrays, weights: Arrays, masks: Arrays | None = None) -> None:
@@ -478,9 +499,9 @@ class CompiledMetrics:
             at, settings = part.number, {}
             if part.weighted and weights[at] is not None:
                 settings["sample_weight"] = weights[at]
-            if masks is not None and masks[at] is not None:
-                if isinstance(part.metric, metrics_module.MeanMetricWrapper):
-                    settings["mask"] = masks[at]
+            obeys = isinstance(part.metric, metrics_module.MeanMetricWrapper)
+            if obeys and masks is not None and masks[at] is not None:
+                settings["mask"] = masks[at]
             part.metric.update_state(_labels_of(y, part), y_pred[at], **settings)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -518,9 +539,10 @@ def _metrics_of(outputs: Outputs, given: Any, argument: str) -> Iterator[tuple[i
     except LookupError:
         said = f" {outputs.names}" if outputs.names[0] is not None else ""
         raise ValueError(
-            f"Invalid `{argument}`. `{argument}` should contain metrics objects and either be a dict or a list "
-            f"matching the output names of the model{said}, with one entry (a metric, a list of metrics or None) "
-            f"for each output, or match the output structure of the model: "
+            f"Invalid `{argument}`. `{argument}` should contain metrics objects and either be a dict or a "
+            "list "
+            f"matching the output names of the model{said}, with one entry (a metric, a list of metrics or "
+            f"None) for each output, or match the output structure of the model: "
             f"{pack_as(outputs.structure, ['X'] * outputs.count)}.\nReceived: {argument}={given!r:.300}"
         ) from None
     for number, identifiers in sorted(found, key=lambda pair: pair[0]):
@@ -545,19 +567,6 @@ def _lists_of_metrics(outputs: Outputs, structure: Any, given: Any) -> Iterator[
             raise IndexError
         for item, value in zip(items, given):
             yield from _lists_of_metrics(outputs, item, value)
-
-
-def _depends_on_shapes(identifier: Any) -> bool:
-    return isinstance(identifier, str) and identifier.lower() in _METRIC_BY_SHAPE
-
-
-def _made_metric(identifier: Any) -> Metric:
-    metric = metrics_module.get(identifier)
-    name = identifier if isinstance(identifier, str) else _name_of(metric)
-    if not isinstance(metric, metrics_module.Metric):
-        metric = metrics_module.MeanMetricWrapper(metric)
-    metric.name = name
-    return metric
 
 
 def _labels_of(y: Arrays, part: _OutputMetric) -> NDArray[Any]:
@@ -594,8 +603,8 @@ def _name_of(thing: Any) -> str:
 class Compiled:
     """Losses and metrics of a model, and the mean of its loss.
 
-    Until it is known what the model returns, nothing in it is matched to an output; until the first labels are
-    seen, what depends on their shapes is not chosen.
+    Until it is known what the model returns, nothing in it is matched to an output; until the first labels
+    are seen, what depends on their shapes is not chosen.
     """
 
     def __init__(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> None:
@@ -621,12 +630,3 @@ class Compiled:
         self.loss.build(y, y_pred)
         self.metrics.build(y, y_pred)
         self.built = True
-
-    def results(self) -> dict[str, Any]:
-        """The logs, as the metrics have them now."""
-        results = {"loss": self.loss_tracker.result()}
-        if self.metrics and self.metrics.built:
-            for name, result in self.metrics.result().items():
-                results.update(result if isinstance(result, dict) else {name: result})
-        results.update((metric.name, metric.result()) for metric in self.loss.metrics)
-        return results

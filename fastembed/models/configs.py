@@ -23,6 +23,7 @@ from fastembed.layers import registry
 from fastembed.layers.graph import KerasTensor, Node, flatten, map_structure
 from fastembed.layers.input_layer import InputLayer
 from fastembed.layers.layer import Layer
+from fastembed.layers.merging import Merging
 from fastembed.models.masks_in_configs import is_operation, without_masks
 from fastembed.saving.configs import parse_json
 
@@ -57,7 +58,9 @@ class _Graph:
         for tensor in model.inputs:
             if not (tensor.node is not None and tensor.node.is_input):
                 # A model that begins in the midst of calls has inputs of its own there.
-                name = next(name for n in range(len(names) + 1) if (name := _clone_name(tensor, n)) not in names)
+                name = next(
+                    name for n in range(len(names) + 1) if (name := _clone_name(tensor, n)) not in names
+                )
                 names.add(name)
                 layer = InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
                 self.layers.insert(len(self._inputs), layer)
@@ -124,7 +127,21 @@ class _Writer:
             return {"class_name": "__keras_tensor__", "config": config}
 
         args, kwargs = map_structure(written, (node.args, node.kwargs))
-        return {"args": serialize_keras_object(args), "kwargs": serialize_keras_object(kwargs)}
+        return {
+            "args": serialize_keras_object(args),
+            "kwargs": serialize_keras_object({**self._filled_in(node), **kwargs}),
+        }
+
+    @staticmethod
+    def _filled_in(node: Node) -> Json:
+        """What Keras fills in where a call does not say it."""
+        layer, filled_in = node.layer, {}
+        if layer._training_default is not None:
+            filled_in["training"] = layer._training_default
+        if "mask" in layer._call_parameters and not isinstance(layer, Merging):
+            # Here masks travel by themselves.
+            filled_in["mask"] = map_structure(lambda _: None, node.args[0]) if node.args else None
+        return filled_in
 
     def ends(self, structure: Any, graph: _Graph) -> Any:
         """Inputs or outputs: of which calls they are. Those of a model inside are counted from 1 here."""
@@ -247,7 +264,9 @@ def _is_tensor(value: Any) -> bool:
 
 def is_functional(layer: Any) -> bool:
     """Whether this is a model that is made of calls."""
-    return getattr(layer, "_program", None) is not None and not isinstance(layer, registry.names["Sequential"])
+    return getattr(layer, "_program", None) is not None and not isinstance(
+        layer, registry.names["Sequential"]
+    )
 
 
 def takes_graph(cls: type) -> bool:
@@ -506,7 +525,9 @@ def _reading(config: Any, custom_objects: Mapping[str, Any] | None) -> Iterator[
 def _decoded(value: Any) -> Any:
     """A copy, with the tuples that tf.keras marks in JSON as tuples."""
     if isinstance(value, Mapping):
-        if value.get("class_name") in ("__tuple__", "TensorShape") and isinstance(value.get("items"), (list, tuple)):
+        if value.get("class_name") in ("__tuple__", "TensorShape") and isinstance(
+            value.get("items"), (list, tuple)
+        ):
             return tuple(map(_decoded, value["items"]))
         return {key: _decoded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -572,7 +593,9 @@ def _layer(entry: Json) -> Layer:
         return shared[key]
     made = registry.deserialize({key: value for key, value in entry.items() if key != "inbound_nodes"})
     if not isinstance(made, Layer):
-        raise ValueError(f"{entry['class_name']} (called {entry['name']!r}) makes {made!r:.80}, which is no layer")
+        raise ValueError(
+            f"{entry['class_name']} (called {entry['name']!r}) makes {made!r:.80}, which is no layer"
+        )
     if key[0] is not None:
         shared[key] = made
     return made
@@ -676,7 +699,7 @@ class _Calls:
             wanted, made = self._wanted[name], self._made[name]
             while len(made) < len(wanted):
                 try:
-                    args, kwargs = self._arguments(wanted[len(made)])
+                    args, kwargs = self._arguments(self._layers[name], wanted[len(made)])
                 except _NotYet as missing:
                     waiting[missing.call].append(name)
                     break
@@ -711,16 +734,22 @@ class _Calls:
         if number >= len(made):
             raise _NotYet(name, number)
         if number < 0 or not 0 <= index < len(made[number]):
-            raise ValueError(f"The config uses output {index} of call {place[1]} of {name!r}, which it has not")
+            raise ValueError(
+                f"The config uses output {index} of call {place[1]} of {name!r}, which it has not"
+            )
         return made[number][index]
 
-    def _arguments(self, node: Any) -> tuple[list[Any], Json]:
+    def _arguments(self, layer: Layer, node: Any) -> tuple[list[Any], Json]:
         if not node:
             return [], {}
         if isinstance(node, dict) and node.keys() == {"args", "kwargs"}:
-            return [self._argument(each) for each in node["args"]], {
-                key: self._argument(each) for key, each in node["kwargs"].items()
-            }
+            kwargs = {key: self._argument(each) for key, each in node["kwargs"].items()}
+            # What Keras fills in says nothing: training comes from the call of the model, masks by themselves.
+            if all(each is None for each in flatten(kwargs.get("mask"))):
+                kwargs.pop("mask", None)
+            if kwargs.get("training") in (None, layer._training_default):
+                kwargs.pop("training", None)
+            return [self._argument(each) for each in node["args"]], kwargs
         beside: Json = next((leaf[3] for leaf in _leaves(node) if len(leaf) == 4), {})
         return [self._first_argument(node)], {key: self._beside(each) for key, each in beside.items()}
 

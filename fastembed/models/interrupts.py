@@ -8,10 +8,11 @@ from typing import Any, Callable
 
 
 class Interrupts:
-    """``with Interrupts() as interrupts:`` what comes inside ``with interrupts.whole:`` comes after that block.
+    """``with Interrupts() as interrupts:`` what comes inside ``with interrupts.whole:`` comes after that
+    block.
 
-    A second one comes at once. Where signals do not arrive (in threads beside the main one), or a program has its
-    own way with them, nothing is done.
+    A second one comes at once. Where signals do not arrive (in threads beside the main one), or a program has
+    its own way with them, nothing is done.
 
     Examples
     --------

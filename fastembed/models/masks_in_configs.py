@@ -54,7 +54,9 @@ def without_masks(entries: list[Json], outputs: Any) -> list[Json]:
             needed.update(place[0] for place in _places([kept["args"], _but_mask(kept), kept.get("mask")]))
     kept_ones = graph.operations_behind(needed)
     return [
-        entry if is_operation(entry) else {**entry, "inbound_nodes": [graph.maskless(n) for n in _calls(entry)]}
+        entry
+        if is_operation(entry)
+        else {**entry, "inbound_nodes": [graph.maskless(n) for n in _calls(entry)]}
         for entry in entries
         if not is_operation(entry) or entry["name"] in kept_ones
     ]

@@ -317,6 +317,37 @@ class Model(Trainer, Layer):
             known.update((id(tensor), tuple(shape)) for tensor, shape in zip(node.outputs, one_each))
         return map_structure(lambda tensor: known[id(tensor)], self._outputs_struct)
 
+    # --- In files -----------------------------------------------------------------------------------
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the whole model into a file: see `fastembed.models.save_model`.
+
+        By position they are ``filepath, overwrite, zipped`` in Keras 3, and in the earlier eras the third is
+        ``include_optimizer``, or tf.keras's ``save_format``.
+        """
+        from fastembed.models.files import save_model
+
+        args, kwargs = eras.current().arguments("Model.save", args, kwargs)
+        save_model(self, *args, **kwargs)
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Write the weights, and the optimizer's state, into a file: see `fastembed.saving.save_weights`."""
+        from fastembed.models.files import save_weights
+
+        args, kwargs = eras.current().arguments("Model.save_weights", args, kwargs)
+        save_weights(self, *args, **kwargs)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Set weights and the optimizer's state to what a file has: see `fastembed.saving.load_weights`.
+
+        By position the arguments are ``filepath, skip_mismatch, by_name``, in Keras 1 and 2
+        ``filepath, by_name, skip_mismatch``.
+        """
+        from fastembed.models.files import load_weights
+
+        args, kwargs = eras.current().arguments("Model.load_weights", args, kwargs)
+        load_weights(self, *args, **kwargs)
+
     # --- Written down -------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
@@ -457,6 +488,14 @@ class Model(Trainer, Layer):
         self._forget_losses()
         with _Inside(_Context(training, self, _context.get(_OUTSIDE))):
             return program.run(inputs)
+
+    def _forget_losses(self) -> None:
+        program = self._program
+        if program is None or not program.plan().direct:
+            super()._forget_losses()
+        else:  # no layer of the graph holds others
+            self._losses.clear()
+            program.forget_losses()
 
     def _record(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
         """Outputs, masks and the tape that `_backpropagate` takes: a call that trains."""

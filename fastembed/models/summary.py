@@ -15,7 +15,9 @@ from fastembed.layers.layer import Layer
 
 #: The lines of a table: above the names, below them, between rows, below the last.
 _TOP, _HEAD, _BETWEEN, _BOTTOM = "┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘"
-_PLAIN = str.maketrans({**dict.fromkeys("┏┳┓┡╇┩├┼┤└┴┘", "+"), **dict.fromkeys("━─", "-"), "┃": "|", "│": "|", "…": "~"})
+_PLAIN = str.maketrans(
+    {**dict.fromkeys("┏┳┓┡╇┩├┼┤└┴┘", "+"), **dict.fromkeys("━─", "-"), "┃": "|", "│": "|", "…": "~"}
+)
 
 
 def print_summary(
@@ -79,7 +81,9 @@ def print_summary(
     if show_trainable:
         names, alignment, length = [*names, "Trainable"], f"{alignment}^", length + 12
         positions = [*(each * 0.90 for each in positions), 1.0]
-    table = _Table(names, alignment, positions, line_length or min(length, shutil.get_terminal_size().columns - 4))
+    table = _Table(
+        names, alignment, positions, line_length or min(length, shutil.get_terminal_size().columns - 4)
+    )
     layers = model.layers
     first, last = _bounds([layer.name for layer in layers], layer_range)
     for layer in layers[first:last]:
@@ -172,7 +176,11 @@ def _output_shape(layer: Layer, nodes: _Nodes) -> str:
         if not built_for:
             return "?"
         try:
-            shapes = layer.output_shape if hasattr(layer, "output_shape") else layer.compute_output_shape(**built_for)
+            shapes = (
+                layer.output_shape
+                if hasattr(layer, "output_shape")
+                else layer.compute_output_shape(**built_for)
+            )
         except NotImplementedError:
             return "?"
         shapes = [shapes] if all(each is None or isinstance(each, int) for each in shapes) else list(shapes)
@@ -283,7 +291,7 @@ class _Table:
     def lines(self) -> Iterator[str]:
         """The table, line by line."""
         yield self._rule(_TOP)
-        yield from self._broken(self._names, "┃")
+        yield from self._broken(self._names, "┃", at_bottom=True)
         yield self._rule(_HEAD)
         for number, row in enumerate(self._rows):
             if number:
@@ -295,10 +303,13 @@ class _Table:
         left, line, between, right = characters
         return f"{left}{between.join(line * (width + 2) for width in self._widths)}{right}"
 
-    def _broken(self, cells: list[str], side: str) -> Iterator[str]:
+    def _broken(self, cells: list[str], side: str, at_bottom: bool = False) -> Iterator[str]:
         columns = [list(_broken(cell, width)) for cell, width in zip(cells, self._widths)]
-        for number in range(max(map(len, columns))):
-            parts = [column[number] if number < len(column) else "" for column in columns]
+        height = max(map(len, columns))
+        for column in columns:
+            rest = [""] * (height - len(column))
+            column[:] = [*rest, *column] if at_bottom else [*column, *rest]
+        for parts in zip(*columns):
             padded = (f"{p:{a}{w}}" for p, a, w in zip(parts, self._alignment, self._widths))
             yield f"{side} {f' {side} '.join(padded)} {side}"
 
@@ -317,5 +328,3 @@ def _broken(text: str, width: int) -> Iterator[str]:
 def _cut(line: str, width: int) -> str:
     line = line.rstrip()
     return line if len(line) <= width else f"{line[: width - 1]}…"
-
-

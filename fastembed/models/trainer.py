@@ -1,8 +1,9 @@
 """compile, fit, evaluate, predict: what a model learns with, and by.
 
 Behaviour, names and the order of things are those of keras/src/trainers/trainer.py and
-keras/src/backend/jax/trainer.py in Keras 3.15. The batches come from `fastembed.models.data`, what belongs to which
-output is known to `fastembed.models.compiled`, and how a model computes and is differentiated is the model's.
+keras/src/backend/jax/trainer.py in Keras 3.15. The batches come from `fastembed.models.data`, what belongs to
+which output is known to `fastembed.models.compiled`, and how a model computes and is differentiated is the
+model's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import operator
 import sys
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
@@ -20,9 +21,10 @@ import numpy as np
 from fastembed import eras, losses, metrics, optimizers
 from fastembed._registry import serialize_keras_object
 from fastembed.callbacks import CallbackList
-from fastembed.layers.graph import flatten, pack_as
+from fastembed.dtypes import floatx
+from fastembed.layers.graph import flatten, map_structure, pack_as
 from fastembed.layers.layer import gradient_of
-from fastembed.models.compiled import Compiled, Outputs
+from fastembed.models.compiled import Compiled, CompiledMetrics, Outputs
 from fastembed.models.data import pack_x_y_sample_weight, split, unpack_x_y_sample_weight
 from fastembed.models.data import source as source_of
 from fastembed.models.interrupts import Interrupts
@@ -34,19 +36,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastembed.callbacks import History
-    from fastembed.layers.layer import Layer as _Base
+    from fastembed.layers.layer import Layer
     from fastembed.models.data import Source
+
+    class _Model(Layer):
+        """What a trainer needs of the model that it is part of."""
+
+        @property
+        def output_names(self) -> list[str]: ...
+        def _structured_outputs(self, outputs: Sequence[Any]) -> Any: ...
+        def _flat_inputs(self, inputs: Any) -> list[Any]: ...
+        def _forward(self, inputs: Sequence[Any], training: bool | None) -> tuple[list[Any], list[Any]]: ...
+        def _record(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any], Any]: ...
+        def _backpropagate(self, tape: Any, upstreams: Sequence[Any]) -> None: ...
+        def _discard(self, tape: Any) -> None: ...
 else:
-    _Base = object
+    _Model = object
 
 Logs = dict[str, Any]
 Step = Callable[[Any, Any, Any], Any]
 
 # Arguments of `fit` and its like in Keras 2 that say how batches are prepared: a PyDataset says it itself.
-_OF_QUEUES = frozenset({"max_queue_size", "workers", "use_multiprocessing", "max_q_size", "nb_worker", "pickle_safe"})
+_OF_QUEUES = frozenset(
+    {"max_queue_size", "workers", "use_multiprocessing", "max_q_size", "nb_worker", "pickle_safe"}
+)
 
 
-class Trainer(_Base):
+class Trainer(_Model):
     """What `Model` learns with: `compile`, then `fit`, `evaluate` and `predict`."""
 
     #: Whether `compile` was called.
@@ -90,14 +106,15 @@ class Trainer(_Base):
         ----------
         optimizer : str, Optimizer or its config, default "rmsprop"
         loss : str, Loss, callable, or list, tuple or dict of them, optional
-            One for all outputs; or one for each, in the outputs' order, in a dict by their names, or in the structure
-            in which the model returns them. None for an output without a loss. A callable of your own needs a
-            gradient: `fastembed.losses.with_gradient`.
+            One for all outputs; or one for each, in the outputs' order, in a dict by their names, or in the
+            structure in which the model returns them. None for an output without a loss. A callable of your
+            own needs a gradient: `fastembed.losses.with_gradient`.
         loss_weights : float, or list or dict of floats, optional
             What the losses are multiplied by before they are added up.
         metrics : list or dict, optional
-            Names, metrics or functions of ``y_true`` and ``y_pred``. Where there are several outputs, one of these,
-            or a list of them, for each. ``"accuracy"`` is the one that fits the shapes of labels and outputs.
+            Names, metrics or functions of ``y_true`` and ``y_pred``. Where there are several outputs, one of
+            these, or a list of them, for each. ``"accuracy"`` is the one that fits the shapes of labels and
+            outputs.
         weighted_metrics : list or dict, optional
             The same; these count samples by their weights.
         run_eagerly : bool, default False
@@ -111,7 +128,8 @@ class Trainer(_Base):
         Raises
         ------
         ValueError
-            For unknown names, losses and metrics that do not fit the outputs, and arguments that nobody takes.
+            For unknown names, losses and metrics that do not fit the outputs, and arguments that nobody
+            takes.
         KeyError
             For a name that is none of a dict of outputs.
         TypeError
@@ -131,7 +149,11 @@ class Trainer(_Base):
         ['loss', 'accuracy']
         """
         _check_old_settings(old)
-        if loss_weights is not None and not _are_numbers(loss_weights) and _are_numbers(metrics):
+        if (
+            isinstance(loss_weights, (list, tuple, dict))
+            and not _are_numbers(loss_weights)
+            and _are_numbers(metrics)
+        ):
             loss_weights, metrics = metrics, loss_weights  # in the order of Keras 1 and 2
         if not (isinstance(steps_per_execution, (int, np.integer)) and steps_per_execution >= 1):
             raise ValueError(
@@ -145,7 +167,7 @@ class Trainer(_Base):
         self.run_eagerly, self.steps_per_execution = bool(run_eagerly), int(steps_per_execution)
         self.jit_compile = not run_eagerly if jit_compile == "auto" else jit_compile
         self.stop_training = False
-        self.__dict__["_compiled"] = compiled
+        self.__dict__.update(_compiled=compiled, _last_learners=None)
         self.__dict__["_compile_arguments"] = {
             "optimizer": self.optimizer,
             "loss": loss,
@@ -190,14 +212,20 @@ class Trainer(_Base):
         """
         if type(self).compile is not Trainer.compile:
             warnings.warn(
-                "`compile()` was not called as part of model loading because the model's `compile()` method is custom. "
+                "`compile()` was not called as part of model loading because the model's `compile()` method "
+                "is custom. "
                 "A class that overrides `compile()` should also override `get_compile_config()` and "
                 "`compile_from_config(config)`; or call `compile()` after loading.",
                 stacklevel=2,
             )
             return
         settings = {_OLD_SETTINGS.get(name, name): value for name, value in config.items()}
-        read = {"optimizer": optimizers.get, "loss": losses.get, "metrics": metrics.get, "weighted_metrics": metrics.get}
+        read = {
+            "optimizer": optimizers.get,
+            "loss": losses.get,
+            "metrics": metrics.get,
+            "weighted_metrics": metrics.get,
+        }
         for name, get in read.items():
             if settings.get(name) is not None:
                 settings[name] = _read(get, settings[name])
@@ -217,8 +245,8 @@ class Trainer(_Base):
     def _checked_compiled(self, method: str) -> Compiled:
         if self._compiled is None:
             raise ValueError(
-                f"You must call `compile()` before `{method}()`: model.compile(optimizer='adam', loss='mse'), with "
-                "the loss that your labels need"
+                f"You must call `compile()` before `{method}()`: model.compile(optimizer='adam', "
+                "loss='mse'), with the loss that your labels need"
             )
         return self._compiled
 
@@ -238,7 +266,12 @@ class Trainer(_Base):
         if not self.built or not self.output_names:
             y_pred = self._called_to_build(first())
         if compiled.outputs is None:
-            compiled.match(self._known_outputs() or Outputs(y_pred))
+            self._match_to(compiled, y_pred)
+
+    def _match_to(self, compiled: Compiled, y_pred: Any) -> None:
+        """Find out which losses and metrics belong to which of these outputs."""
+        compiled.match(self._known_outputs() or Outputs(y_pred))
+        self.__dict__["_last_learners"] = None  # whose metrics it changes
 
     def _called_to_build(self, x: Any) -> Any:
         try:
@@ -247,8 +280,10 @@ class Trainer(_Base):
             raise
         except Exception as error:
             raise RuntimeError(
-                f"Unable to automatically build the model {self.name!r}. Build it before, by calling it on a batch of "
-                f"data or by model.build(input_shape).\nException encountered: {type(error).__name__}: {error}"
+                f"Unable to automatically build the model {self.name!r}. Build it before, by calling it on "
+                "a batch of "
+                f"data or by model.build(input_shape).\nException encountered: {type(error).__name__}: "
+                f"{error}"
             ) from error
 
     def _check_other_losses(self, method: str) -> None:
@@ -266,19 +301,23 @@ class Trainer(_Base):
             return
         if type(self).compute_loss is not Trainer.compute_loss:
             raise TypeError(
-                f"{type(self).__name__} has a `compute_loss` of its own, and nothing here finds the gradient of that. "
+                f"{type(self).__name__} has a `compute_loss` of its own, and nothing here finds the "
+                "gradient of that. "
                 "Give `compile` a loss with a gradient (fastembed.losses.with_gradient), or override "
                 "`train_step(data)`: model(x, training=True), model.backward(gradient), optimizer.apply(...)"
             )
         if self.optimizer is None:
-            raise ValueError("The model was compiled without an optimizer: model.compile(optimizer='adam', loss=...)")
+            raise ValueError(
+                "The model was compiled without an optimizer: model.compile(optimizer='adam', loss=...)"
+            )
         variables = self._learners().variables
         if not self.optimizer.built:
             self.optimizer.build(variables)
 
     @property
     def metrics(self) -> list[Any]:
-        """The mean of the loss, the metrics of `compile` as one, the means of the outputs' losses, then others.
+        """The mean of the loss, the metrics of `compile` as one, the means of the outputs' losses, then
+        others.
 
         Others are those in attributes of the model and of its layers.
         """
@@ -298,7 +337,7 @@ class Trainer(_Base):
         ['loss', 'price_loss', 'sold_loss', 'sold_acc']
         """
         names = [name for metric in self.metrics for name in getattr(metric, "names", [metric.name])]
-        return list(self._in_order({name: name for name in names}))
+        return self._learners().in_order(names)
 
     @property
     def compiled_metrics(self) -> Any:
@@ -313,13 +352,12 @@ class Trainer(_Base):
     def get_metrics_result(self) -> Logs:
         """Loss and metrics, as they are now, by name."""
         results: Logs = {}
-        for metric in self.metrics:
+        for name, metric in self._learners().measured:
             result = metric.result()
             if isinstance(result, dict):
-                for name, each in result.items():
-                    results.update(each if isinstance(each, dict) else {name: each})
+                results.update(result)
             else:
-                results[metric.name] = result
+                results[name] = result
         return results
 
     def compute_loss(
@@ -357,7 +395,7 @@ class Trainer(_Base):
     ) -> tuple[list[Any], list[Any]]:
         """Labels and weights of a batch, one entry an output."""
         if compiled.outputs is None:
-            compiled.match(self._known_outputs() or Outputs(list(outputs) if len(outputs) > 1 else outputs[0]))
+            self._match_to(compiled, list(outputs) if len(outputs) > 1 else outputs[0])
         known: Outputs = compiled.outputs  # type: ignore[assignment]
         labels = known.parts(y, "y", compiled.loss.with_loss)
         weights = known.parts(sample_weight, "sample_weight", compiled.loss.with_loss)
@@ -371,14 +409,17 @@ class Trainer(_Base):
     def train_step(self, data: Any) -> Logs:
         """Learn from a batch ``(x, y)`` or ``(x, y, sample_weight)``; return the logs.
 
-        What `fit` does for each batch. A subclass may override it: it calls the model with ``training=True``, then
-        ``self.backward`` with the gradient of its loss, then ``self.optimizer.apply``.
+        What `fit` does for each batch. A subclass may override it: it calls the model with ``training=True``,
+        then ``self.backward`` with the gradient of its loss, then ``self.optimizer.apply``.
         """
         with Interrupts() as interrupts:
             return self._learn(*unpack_x_y_sample_weight(data), interrupts) or self.get_metrics_result()
 
     def test_step(self, data: Any) -> Logs:
-        """Measure a batch ``(x, y)`` or ``(x, y, sample_weight)``; return the logs. What `evaluate` does for each."""
+        """Measure a batch ``(x, y)`` or ``(x, y, sample_weight)``; return the logs.
+
+        What `evaluate` does for each batch.
+        """
         return self._measure(*unpack_x_y_sample_weight(data)) or self.get_metrics_result()
 
     def predict_step(self, data: Any) -> Any:
@@ -390,7 +431,7 @@ class Trainer(_Base):
         compiled: Compiled = self._compiled  # type: ignore[assignment]
         learners = self._learners()
         tape = None
-        with interrupts.whole:
+        with interrupts.whole, np.errstate(all="ignore"):  # a NaN is what TerminateOnNaN is there for
             try:
                 for variable in learners.weights:
                     variable.gradient = None
@@ -398,8 +439,12 @@ class Trainer(_Base):
                 outputs, masks, tape = self._record(inputs)
                 labels, weights = self._arranged_labels(compiled, y, sample_weight, outputs)
                 loss, upstreams = compiled.loss.value_and_gradients(labels, outputs, weights, masks)
-                if learners.regularized or any([layer._losses for layer in learners.layers]):
+                added = learners.add_losses()
+                if added or learners.regularized:
                     loss = loss + self._other_losses()
+                if added:  # layers then have gradients of their own, also where no loss comes from an output
+                    pairs = zip(outputs, upstreams)
+                    upstreams = [np.zeros_like(out) if slope is None else slope for out, slope in pairs]
                 self._backpropagate(tape, upstreams)
                 tape = None  # views in it would have the optimizer copy what it moves
                 for variable in learners.regularized:
@@ -430,21 +475,22 @@ class Trainer(_Base):
         """Loss and metrics of a batch, added to those before it."""
         compiled: Compiled = self._compiled  # type: ignore[assignment]
         learners = self._learners()
-        inputs = self._flat_inputs(x)
-        outputs, masks = self._forward(inputs, False)
-        labels, weights = self._arranged_labels(compiled, y, sample_weight, outputs)
-        if type(self).compute_loss is not Trainer.compute_loss:
-            y_pred = self._structured_outputs(outputs)
-            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
-        else:
-            loss = compiled.loss.value(labels, outputs, weights, masks)
-            if learners.regularized or any([layer._losses for layer in learners.layers]):
-                loss = loss + self._other_losses()
-        compiled.loss_tracker.update_state(loss, sample_weight=len(inputs[0]))
-        if learners.measures:
-            return self.compute_metrics(x, y, self._structured_outputs(outputs), sample_weight)
-        compiled.metrics.update(labels, outputs, weights, masks)
-        return None
+        with np.errstate(all="ignore"):
+            inputs = self._flat_inputs(x)
+            outputs, masks = self._forward(inputs, False)
+            labels, weights = self._arranged_labels(compiled, y, sample_weight, outputs)
+            if type(self).compute_loss is not Trainer.compute_loss:
+                y_pred = self._structured_outputs(outputs)
+                loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+            else:
+                loss = compiled.loss.value(labels, outputs, weights, masks)
+                if learners.regularized or learners.add_losses():
+                    loss = loss + self._other_losses()
+            compiled.loss_tracker.update_state(loss, sample_weight=len(inputs[0]))
+            if learners.measures:
+                return self.compute_metrics(x, y, self._structured_outputs(outputs), sample_weight)
+            compiled.metrics.update(labels, outputs, weights, masks)
+            return None
 
     def train_on_batch(
         self,
@@ -483,7 +529,13 @@ class Trainer(_Base):
         return self._returned(self._step_for_training()(*batch), return_dict)
 
     def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, *, reset_metrics: bool = True
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        reset_metrics: bool = True,
     ) -> Any:
         """Loss and metrics of one batch.
 
@@ -503,7 +555,12 @@ class Trainer(_Base):
         >>> model.predict_on_batch(np.array([[1, 2]])).tolist()
         [[[1.0, 1.0], [1.0, 1.0]]]
         """
-        return self(x)
+        outputs = self(x)
+        if type(outputs) is np.ndarray and type(x) is np.ndarray:
+            base = outputs.base  # of a view the array that it shows
+            shared = outputs is x or (base is not None and (base is x or base is x.base))
+            return outputs.copy() if shared else outputs
+        return map_structure(lambda each: _of_its_own(each, x), outputs)
 
     def _step_for_training(self, interrupts: Interrupts | None = None) -> Step:
         """What is done with a batch: this class's way, or that of a subclass."""
@@ -530,20 +587,11 @@ class Trainer(_Base):
 
     def _returned(self, of_step: Any, return_dict: bool) -> Any:
         """Logs as methods return them."""
-        logs = _as_floats(self._logs(of_step) if of_step is None else of_step)
+        logs = self.get_metrics_result() if of_step is None else of_step
         if return_dict:
-            return logs
-        values = list(self._in_order(logs).values())
+            return _as_floats(logs)
+        values = [_as_float(logs[name]) for name in self._learners().in_order(logs)]
         return values[0] if len(values) == 1 else values
-
-    def _in_order(self, logs: Logs) -> Logs:
-        """The logs in the order of `metrics`; what is called otherwise than its metric comes last, by name."""
-        ordered: Logs = {}
-        for metric in self.metrics:
-            for name in [each.name for each in getattr(metric, "metrics", [metric])]:
-                if name in logs:
-                    ordered[name] = logs[name]
-        return {**ordered, **{name: logs[name] for name in sorted(logs) if name not in ordered}}
 
     # --- Many batches -------------------------------------------------------------------------------
 
@@ -578,14 +626,14 @@ class Trainer(_Base):
         batch_size : int, default 32
             Examples in a step, where ``x`` are arrays.
         epochs : int, default 1
-            How often to go through the data (10 in the era of Keras 1). With ``initial_epoch``, the number of the
-            last epoch, not how many there are.
+            How often to go through the data (10 in the era of Keras 1). With ``initial_epoch``, the number of
+            the last epoch, not how many there are.
         verbose : {"auto", 0, 1, 2}
             Nothing, a progress bar, or a line for each epoch; "auto" is 1.
         callbacks : list of Callback, optional
         validation_split : float, default 0
-            The share of the arrays, from their end and before they are shuffled, that is measured after each epoch
-            and not learned from.
+            The share of the arrays, from their end and before they are shuffled, that is measured after each
+            epoch and not learned from.
         validation_data : tuple, generator or PyDataset, optional
             ``(x, y)`` or ``(x, y, sample_weight)`` to measure after each epoch.
         shuffle : bool, default True
@@ -602,8 +650,8 @@ class Trainer(_Base):
         validation_freq : int or list of int, default 1
             After every how many epochs, or after which, to validate.
         **old
-            ``nb_epoch`` of Keras 1; ``workers``, ``use_multiprocessing`` and ``max_queue_size`` of Keras 2, which a
-            `PyDataset` says itself now.
+            ``nb_epoch`` of Keras 1; ``workers``, ``use_multiprocessing`` and ``max_queue_size`` of Keras 2,
+            which a `PyDataset` says itself now.
 
         Returns
         -------
@@ -619,9 +667,9 @@ class Trainer(_Base):
 
         Notes
         -----
-        A step that raises an error leaves the weights as they were before it. Ctrl-C ends the training between two
-        steps, and KeyboardInterrupt goes on to the caller; the weights are those of the last step, and training can
-        go on with another `fit`.
+        A step that raises an error leaves the weights as they were before it. Ctrl-C ends the training
+        between two steps, and KeyboardInterrupt goes on to the caller; the weights are those of the last
+        step, and training can go on with another `fit`.
 
         Examples
         --------
@@ -725,7 +773,12 @@ class Trainer(_Base):
         self._prepare("evaluate", lambda: source.peek()[0])
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(
-                callbacks, add_progbar=verbose != 0, verbose=verbose, epochs=1, steps=source.num_batches, model=self
+                callbacks,
+                add_progbar=verbose != 0,
+                verbose=verbose,
+                epochs=1,
+                steps=source.num_batches,
+                model=self,
             )
         self.__dict__["stop_evaluating"] = False
         callbacks.on_test_begin()
@@ -758,7 +811,8 @@ class Trainer(_Base):
         Returns
         -------
         ndarray, or structure of them
-            In the structure in which the model returns its outputs. All batches of an output are in one array.
+            In the structure in which the model returns its outputs. All batches of an output are in one
+            array.
 
         Raises
         ------
@@ -774,14 +828,25 @@ class Trainer(_Base):
         """
         _old_arguments("predict", old)
         own_step = type(self).predict_step is not Trainer.predict_step
-        if verbose == 0 and callbacks is None and steps is None and not own_step and _is_one_batch(x, batch_size):
+        if (
+            verbose == 0
+            and callbacks is None
+            and steps is None
+            and not own_step
+            and _is_one_batch(x, batch_size)
+        ):
             return self.predict_on_batch(x)
         source = source_of(x, None, None, batch_size, steps)
         if not self.built:
             self._called_to_build(source.peek()[0])
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(
-                callbacks, add_progbar=verbose != 0, verbose=verbose, epochs=1, steps=source.num_batches, model=self
+                callbacks,
+                add_progbar=verbose != 0,
+                verbose=verbose,
+                epochs=1,
+                steps=source.num_batches,
+                model=self,
             )
         self.__dict__["stop_predicting"] = False
         callbacks.on_predict_begin()
@@ -829,7 +894,8 @@ class Trainer(_Base):
         outputs = self.predict(x, batch_size=batch_size, verbose=verbose)
         if any(np.min(each, initial=0) < 0 or np.max(each, initial=0) > 1 for each in flatten(outputs)):
             warnings.warn(
-                "Network returning invalid probability values. The last layer might not normalize predictions into "
+                "Network returning invalid probability values. The last layer might not normalize "
+                "predictions into "
                 "probabilities (like softmax or sigmoid would).",
                 stacklevel=2,
             )
@@ -865,10 +931,12 @@ class Trainer(_Base):
     ) -> Any:
         """`fit` from a generator, in Keras 1 and 2.
 
-        ``samples_per_epoch`` and ``nb_val_samples`` of Keras 1 are examples instead of batches; the first batch says
-        how many are in one. In the era of Keras 1 the second argument is ``samples_per_epoch``.
+        ``samples_per_epoch`` and ``nb_val_samples`` of Keras 1 are examples instead of batches; the first
+        batch says how many are in one. In the era of Keras 1 the second argument is ``samples_per_epoch``.
         """
-        taken = {name: more.pop(name) for name in ("shuffle", "initial_epoch", "validation_freq") if name in more}
+        taken = {
+            name: more.pop(name) for name in ("shuffle", "initial_epoch", "validation_freq") if name in more
+        }
         samples, nb_val_samples = more.pop("samples_per_epoch", None), more.pop("nb_val_samples", None)
         epochs = _epochs(epochs, _old_arguments("fit_generator", more, "nb_epoch").get("nb_epoch"))
         if eras.current().counts_samples and samples is None:
@@ -922,8 +990,23 @@ class _Learners:
         for layer in self.layers:
             if layer is model or not isinstance(layer, Trainer):
                 self.metrics += [each for each in _leaves(list(vars(layer).values())) if _is_metric(each)]
+        # What has a result, by its name in logs.
+        self.measured = [pair for metric in self.metrics for pair in _named(metric)]
+        self._order: tuple[set[str], list[str]] = set(), []
         # Whether the model has its own way of measuring.
         self.measures = type(model).compute_metrics is not Trainer.compute_metrics
+
+    def add_losses(self) -> bool:
+        """Whether the last call of the model left losses of layers."""
+        return any(layer._losses for layer in self.layers)
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Names of logs in the order of `metrics`; last, in theirs, those that are not names of metrics."""
+        if len(self._order[1]) != len(list(names)) or not self._order[0].issuperset(names):
+            known = [name for metric in self.metrics for name in getattr(metric, "own_names", [metric.name])]
+            listed = [name for name in dict.fromkeys(known) if name in names]
+            self._order = set(names), [*listed, *sorted(name for name in names if name not in known)]
+        return self._order[1]
 
     def are_current(self) -> bool:
         return (
@@ -941,7 +1024,9 @@ class _Collected:
         self._single = batches == 1
         self._structure: Any = None
         self._parts: list[list[Any]] = []  # of each output, its batches
-        self._whole: list[NDArray[Any]] = []  # the arrays that they go into, where it is known how many rows come
+        self._whole: list[
+            NDArray[Any]
+        ] = []  # the arrays that they go into, where it is known how many rows come
         self._filled = 0
 
     def add(self, outputs: Any) -> None:
@@ -973,6 +1058,25 @@ class _Collected:
         return pack_as(self._structure, [p[0] if len(p) == 1 else np.concatenate(p) for p in self._parts])
 
 
+def _is_plain(part: Any, x: Any) -> bool:
+    """Whether a part of a batch is an array of as many examples as ``x``, and has a dtype that it can "
+    "keep."""
+    if type(part) is not np.ndarray:
+        return part is None and x is not None
+    return (
+        part.ndim > 0
+        and 0 < len(part) == len(x)
+        and part.dtype.char in "?bBhHiIlLqQf"
+        and floatx() == "float32"
+    )
+
+
+def _of_its_own(output: Any, x: Any) -> Any:
+    """An output that shares no memory with what the user has."""
+    given = [each for each in flatten(x) if isinstance(each, np.ndarray)]
+    return np.array(output) if any(np.may_share_memory(output, each) for each in given) else output
+
+
 def _is_one_batch(x: Any, batch_size: int | None) -> bool:
     """Whether ``x`` are plain arrays of no more examples than a batch has."""
     if type(x) is np.ndarray:
@@ -984,6 +1088,8 @@ def _is_one_batch(x: Any, batch_size: int | None) -> bool:
 
 def _one_batch(x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Any:
     """A batch as `fit` would make it of these."""
+    if class_weight is None and all(_is_plain(each, x) for each in (x, y, sample_weight)):
+        return x, y, sample_weight
     return source_of(x, y, sample_weight, sys.maxsize, None, False, class_weight).peek()
 
 
@@ -1040,7 +1146,9 @@ def _check_old_settings(old: Logs) -> None:
     """Refuse what no Keras has, and what earlier ones have and nobody obeys here."""
     modes = list(_leaves(old.get("sample_weight_mode")))
     if any(mode not in (None, "temporal", "samplewise") for mode in modes):
-        raise ValueError(f"`sample_weight_mode` is None or 'temporal'. Received: {old['sample_weight_mode']!r:.80}")
+        raise ValueError(
+            f"`sample_weight_mode` is None or 'temporal'. Received: {old['sample_weight_mode']!r:.80}"
+        )
     if any(each is not None for each in _leaves(old.get("target_tensors"))):
         raise ValueError("`target_tensors` are TensorFlow's; labels here are arrays, given to `fit` as `y`")
     for name in old.keys() - _OLD_COMPILE:
@@ -1063,6 +1171,11 @@ def _leaves(given: Any) -> Iterator[Any]:
             yield from _leaves(part)
     else:
         yield given
+
+
+def _named(metric: Any) -> Iterable[tuple[str, Any]]:
+    """The names in logs of what has a result, which the metrics of `compile` have each for itself."""
+    return metric.by_log() if isinstance(metric, CompiledMetrics) else [(metric.name, metric)]
 
 
 def _is_metric(value: Any) -> bool:
@@ -1090,4 +1203,11 @@ def _no_gradient(variable: Variable) -> Any:
 
 def _as_floats(logs: Logs) -> Logs:
     """The logs by the order of their names, numbers as Python's."""
-    return {name: value if np.ndim(value) else float(value) for name, value in sorted(logs.items())}
+    return {name: _as_float(value) for name, value in sorted(logs.items())}
+
+
+def _as_float(value: Any) -> Any:
+    try:
+        return float(value) if not isinstance(value, np.ndarray) or not value.ndim else value
+    except (TypeError, ValueError):  # what a step of a model's own returns
+        return value

@@ -24,7 +24,7 @@ from fastembed.optimizers import gradients as of_gradients
 from fastembed.optimizers.gradients import Accumulator, Gradient, checked, compute_dtype
 from fastembed.optimizers.ledger import Ledger, Rule
 from fastembed.optimizers.schedules import LearningRateSchedule
-from fastembed.variable import Variable, swap
+from fastembed.variable import Variable, readable, swap
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -678,7 +678,7 @@ class Optimizer(Configurable):
         of another shape is a ValueError. Nothing is changed then.
         """
         count = len(store.keys())
-        values = self._arranged([store[str(i)] for i in range(count) if str(i) in store])
+        values = self._arranged([readable(store, str(i)) for i in range(count)])
         if values is None:
             unbuilt = " It has not been built yet: call `optimizer.build(trainable_variables)` first."
             warnings.warn(

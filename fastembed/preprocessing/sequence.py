@@ -141,8 +141,8 @@ def _steps(
     rows = np.flatnonzero(taken)
     if not rows.size:
         return np.empty((0, *shape), dtype)
-    code = _CODES.get(dtype.kind)
-    if code is not None and not shape and {*map(type, sequences)} == {list}:
+    kinds, code = {*map(type, sequences)}, _CODES.get(dtype.kind)
+    if kinds == {list} and code is not None and not shape:
         numbers = array(code)
         try:
             for sequence in sequences:  # each is cut and read at once, while its objects are in the cache
@@ -151,6 +151,11 @@ def _steps(
             pass  # a float among ids, an id of 64 bits, something worse: NumPy knows more
         else:
             return _held(np.frombuffer(numbers, code), dtype, _whose(rows, taken[rows]))
+    if kinds == {np.ndarray}:
+        arrays = [sequence[cut] for sequence in sequences if len(sequence)]
+        alike = {(each.dtype, each.shape[1:]) for each in arrays} == {(arrays[0].dtype, shape)}
+        if alike and arrays[0].dtype.kind in "biuf":
+            return _held(np.concatenate(arrays), dtype, _whose(rows, taken[rows]))
     arrays = [_array(sequence, cut, row, dtype) for row, sequence in enumerate(sequences) if taken[row]]
     for row, each in zip(rows, arrays):
         if each.shape[1:] != shape:
@@ -158,8 +163,6 @@ def _steps(
                 f"Shape of sample {each.shape[1:]} of sequence at position {row} is different from expected "
                 f"shape {shape}, which is that of the first sequence"
             )
-    if len({each.dtype for each in arrays}) == 1 and arrays[0].dtype.kind in "biuf":
-        return _held(np.concatenate(arrays), dtype, _whose(rows, taken[rows]))
     whose = (_whose([int(row)], [len(each)]) for row, each in zip(rows, arrays))
     return np.concatenate([_held(each, dtype, its) for each, its in zip(arrays, whose)])
 

@@ -1,10 +1,10 @@
 """Weights by name, as legacy ``.h5`` files have them: the top-level layers of a model, each with its weights.
 
 A group for every layer has the names of its weights in an attribute and the arrays at these names; another
-attribute lists the layers in the model's order, and order is what counts when weights are read again. A layer's
-weights are, with those of all layers inside it, first the trainable ones and then the others.
+attribute lists the layers in the model's order, and order is what counts when weights are read again. The
+weights of a layer are, with those of all layers inside it, first the trainable ones and then the others.
 
-What tf.keras 2.15 has in keras/src/saving/legacy/hdf5_format.py. Files of Keras before 1.0 have no names, only
+What tf.keras 2.15 has in keras/src/saving/legacy/hdf5_format.py. Files of Keras before 1.0 have no names but
 numbers: "layer_0/param_0".
 """
 
@@ -32,7 +32,7 @@ _NUMBERED = re.compile(r"layer_(\d+)")
 
 def _layers(model: Layer) -> list[Layer]:
     listed = getattr(model, "layers", None)
-    return list(model._held_layers() if listed is None else listed)  # type: ignore[arg-type]
+    return list(model._held_layers() if listed is None else listed)
 
 
 def _weights(layer: Layer) -> list[Variable]:
@@ -58,7 +58,7 @@ def write(file: Hdf5Writer, root: str, model: Layer, about: Mapping[str, str]) -
 
 def _named(layer: Layer) -> list[tuple[str, NDArray[Any]]]:
     """A layer's weights as they are called in files: "<the layer that has it>/<what it is>:0"."""
-    names = {}
+    names: dict[int, str] = {}
     for each in layer._with_layers_inside():
         for variable in each._own_weights():
             leaf = variable.name.rpartition("/")[2].partition(":")[0]
@@ -104,7 +104,7 @@ def _saved(file: Hdf5, root: str) -> list[_Saved]:
     numbered = (path for path in file.groups if _NUMBERED.fullmatch(path))
     found = []
     for group in sorted(numbered, key=lambda path: int(path[len("layer_") :])):
-        weights = []
+        weights: list[str] = []
         while f"{group}/param_{len(weights)}" in file.arrays:
             weights.append(f"{group}/param_{len(weights)}")
         found.append(_Saved(group, weights))
@@ -138,8 +138,8 @@ def read(file: Hdf5, root: str, model: Layer, by_name: bool = False, skip_mismat
     root : str
     model : Layer
     by_name : bool, default False
-        Whether layers are found by their names. Those that only the file has, or only the model, are then left
-        out. Otherwise the layers that have weights are those in the file, in this order.
+        Whether layers are found by their names. Those that only one of file and model has are then left out.
+        Otherwise the layers that have weights are those in the file, in this order.
     skip_mismatch : bool, default False
         Warn of what does not fit, and leave it as it is, instead of raising.
 
@@ -176,7 +176,7 @@ def read(file: Hdf5, root: str, model: Layer, by_name: bool = False, skip_mismat
         changes += mismatch.checked(
             file, "the model itself", _weights_in(file, top_level), model._own_weights()
         )
-    swap([(variable, variable.memory_for(stored)) for variable, stored in changes])  # type: ignore[arg-type]
+    swap([(variable, variable.memory_for(stored)) for variable, stored in changes])
 
 
 class _Mismatch:
@@ -203,8 +203,8 @@ class _Mismatch:
                 fitting.append((variable, stored))
             else:
                 self._found(
-                    f"Shape mismatch in {what} for weight {variable.path}. It expects shape {variable.shape}. "
-                    f"Received saved weight {quoted(weight)} with shape {stored.shape}"
+                    f"Shape mismatch in {what} for weight {variable.path}. It expects shape "
+                    f"{variable.shape}. Received saved weight {quoted(weight)} with shape {stored.shape}"
                 )
         return fitting
 

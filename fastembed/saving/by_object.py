@@ -14,9 +14,11 @@ import contextlib
 import functools
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Union
+from typing import Any, Callable, Union
+
+import numpy as np
 
 from fastembed.errors import FormatError
 from fastembed.layers.layer import Layer
@@ -24,9 +26,6 @@ from fastembed.names import snake_case
 from fastembed.optimizers import Optimizer
 from fastembed.saving.hdf5 import Hdf5, Hdf5Writer, Stored, quoted
 from fastembed.variable import at_once
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 Saveable = Union[Layer, Optimizer]
 
@@ -114,7 +113,7 @@ class Naming:
             if name not in _of_every_layer() and name not in _SKIPPED:
                 try:
                     value = getattr(saveable, name)
-                except Exception:  # noqa: S112  # a property that has none yet
+                except Exception:  # a property that has none yet
                     continue
                 yield name, value
 
@@ -157,49 +156,32 @@ _NAMINGS = (
 # --- Written --------------------------------------------------------------------------------------
 
 
-class _New(MutableMapping[str, Any]):
-    """Where `save_own_variables` of one object puts its arrays: straight into a file."""
-
-    def __init__(self, file: Hdf5Writer, path: str) -> None:
-        self._file, self._path = file, path
-        self._keys: dict[str, None] = {}
-
-    def __setitem__(self, key: str, value: ArrayLike) -> None:
-        self._file.write(f"{self._path}/{key}", value)
-        self._keys[key] = None
-
-    def __getitem__(self, key: str) -> Any:
-        raise KeyError(key)  # what is written is gone
-
-    def __delitem__(self, key: str) -> None:
-        raise KeyError(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-
 def write(file: Hdf5Writer, root: Saveable) -> None:
     """Write the state of an object and of all that it holds, named as Keras 3.15 does."""
     for path, saveable in _NAMINGS[0].walk(root):
         group = f"{path}/vars" if path else "vars"
         file.group(group)
         file.text(group, "name", saveable.name)
-        saveable.save_own_variables(_New(file, group))
+        store: dict[str, Any] = {}
+        saveable.save_own_variables(store)
+        for key, array in store.items():
+            file.write(f"{group}/{key}", array)
 
 
 # --- Read -----------------------------------------------------------------------------------------
 
 
-class _Held(Mapping[str, Stored]):
-    """What a file holds of one object."""
+class _Held(Mapping[str, Any]):
+    """What a file holds of one object: arrays, which are read when they are asked for."""
 
     def __init__(self, file: Hdf5, arrays: Mapping[str, str]) -> None:
         self._file, self._arrays = file, arrays
 
-    def __getitem__(self, key: str) -> Stored:
+    def __getitem__(self, key: str) -> Any:
+        return np.asarray(self.readable(key))
+
+    def readable(self, key: str) -> Stored:
+        """An array that is still in the file: see `fastembed.variable.readable`."""
         return Stored(self._file, self._arrays[key])
 
     def __iter__(self) -> Iterator[str]:
@@ -230,7 +212,7 @@ def read(file: Hdf5, root: Saveable, skip_mismatch: bool = False) -> None:
         match = _DATASET.fullmatch(array)
         if match:
             stored.setdefault(match[1] or "", {})[match[2]] = array
-    attempts = []
+    attempts: list[tuple[list[str], list[tuple[str, Saveable]]]] = []
     for naming in _NAMINGS:
         places = list(naming.walk(root))
         unknown = stored.keys() - {path for path, _ in places}

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Union
 
 from fastembed.errors import FormatError, UnsupportedError
 from fastembed.saving import archive, hdf5
@@ -49,9 +48,8 @@ class Container:
     @property
     def is_by_object(self) -> bool:
         """Whether the weights are arranged by objects, and not by the names of layers."""
-        return (
-            self.is_archive
-            or any(path == "vars" or path.endswith("/vars") for path in self.file.groups)
+        return self.is_archive or (
+            any(path == "vars" or path.endswith("/vars") for path in self.file.groups)
             and self.file.names(self.root, "layer_names") is None
         )
 
@@ -62,7 +60,7 @@ class Container:
 
 
 @contextmanager
-def opened_container(path: Union[Path, Binary]) -> Iterator[Container]:
+def opened_container(path: Path | Binary) -> Iterator[Container]:
     """The model file at ``path``. What it is, its first bytes tell; its name does not matter."""
     try:
         with opened(path) as source:

@@ -22,6 +22,7 @@ from fastembed.saving.attributes import Attributes
 from fastembed.saving.chunks import Chunks
 from fastembed.saving.sink import Sink
 from fastembed.saving.source import Source
+from fastembed.variable import Readable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +53,8 @@ class Array:
         return len(self.shape) == 2 and min(self.shape) > 0 and self.dtype in DTYPES
 
 
-class Stored:
-    """An array in a file, read when it is asked for: `fastembed.variable.Readable`."""
+class Stored(Readable):
+    """An array in a file, read when it is asked for."""
 
     def __init__(self, file: Hdf5, path: str) -> None:
         array = file.array(path)
@@ -315,7 +316,7 @@ class Hdf5Writer:
         """Write an array as a dataset; bfloat16, and what may be it, marked as such."""
         array = np.asarray(array)
         opaque = array.dtype.kind == "V"
-        if opaque and array.dtype.name not in ("bfloat16", OPAQUE) or array.dtype.kind not in "biufV":
+        if (opaque and array.dtype.name not in ("bfloat16", OPAQUE)) or array.dtype.kind not in "biufV":
             raise TypeError(
                 f"{quoted(path)}: an array of dtype {array.dtype} cannot be written, only numbers"
             )

@@ -1,8 +1,8 @@
 """A file written whole or not at all: every byte that fastembed.saving writes goes through here.
 
 What is written goes into a file of another name in the same folder, is brought to the disk, and takes the
-final name in one step. Whoever opens that name, at any moment, also after a kill or a power cut, finds the old
-file or the new one.
+final name in one step. Whoever opens that name, at any moment, also after a kill or a power cut, finds the
+old file or the new one.
 """
 
 from __future__ import annotations
@@ -125,11 +125,11 @@ def written(target: Target, overwrite: bool = True) -> Iterator[Sink]:
     OSError
         If the file cannot be written. What was there before is still there.
     """
-    if hasattr(target, "write"):
+    if not isinstance(target, (str, bytes, os.PathLike)):
         with _in_memory(target) as sink:
             yield sink
         return
-    path = os.path.realpath(os.fsdecode(target))  # type: ignore[arg-type]
+    path = os.path.realpath(os.fsdecode(target))
     mode = _mode_of(path, overwrite)
     folder, name = os.path.split(path)
     # Its name must not grow beyond what a file system allows.

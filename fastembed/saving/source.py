@@ -93,13 +93,13 @@ def opened(path: Path | Binary) -> Iterator[Source]:
     FormatError
         If it is not a regular file, or changes while it is read.
     """
-    if hasattr(path, "readinto"):
+    if not isinstance(path, (str, bytes, os.PathLike)):
         position = path.tell()
         yield Source(path, 0, path.seek(0, io.SEEK_END))  # type: ignore[arg-type]
         path.seek(position)
         return
     try:
-        descriptor = os.open(path, _FLAGS)  # type: ignore[arg-type]
+        descriptor = os.open(path, _FLAGS)
     except ValueError as error:  # a NUL in the path
         raise FormatError(f"not a path: {error}") from None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from fastembed._version import __version__
 from fastembed.saving import by_name, by_object
@@ -79,9 +79,7 @@ def write_legacy(
             by_name.write_optimizer(file, optimizer)
 
 
-def read_weights(
-    path: Union[Path, Binary], model: Layer, named: bool | None = None, skip_mismatch: bool = False
-) -> None:
+def read_weights(path: Path | Binary, model: Layer, named: bool = False, skip_mismatch: bool = False) -> None:
     """Set the state of a layer and of all that it holds to that in a file; a model's optimizer too.
 
     Parameters
@@ -89,7 +87,7 @@ def read_weights(
     path : path-like or binary file object
         A file of any Keras, told by its content.
     model : Layer
-    named : bool, optional
+    named : bool, default False
         Whether layers are found by their names, which legacy files alone can do.
     skip_mismatch : bool, default False
         Warn of what does not fit, and leave it as it is, instead of raising.
@@ -100,12 +98,12 @@ def read_weights(
         If something does not fit. Nothing is changed then.
     """
     with opened_container(path) as container:
-        if container.is_by_object and named is not None:
+        if container.is_by_object and named:
             raise ValueError(
                 "`by_name` only supports loading legacy '.h5' or '.hdf5' files: in this one the weights are "
                 "arranged by objects, which have no names"
             )
-        restore(container, model, bool(named), skip_mismatch)
+        restore(container, model, named, skip_mismatch)
 
 
 def restore(container: Container, model: Layer, named: bool = False, skip_mismatch: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastembed import optimizers as _  # noqa: F401 (whose configs deserialize_keras_object reads)
 from fastembed._custom_objects import (
     CustomObjectScope,
@@ -12,14 +14,15 @@ from fastembed._custom_objects import (
     register_keras_serializable,
 )
 from fastembed._registry import deserialize_keras_object, serialize_keras_object
-from fastembed.models.data import PyDataset, Sequence, pack_x_y_sample_weight, unpack_x_y_sample_weight
 from fastembed.preprocessing.sequence import pad_sequences
 from fastembed.progress import Progbar
 from fastembed.random import set_random_seed
-from fastembed.utils import data_utils as data_utils
 from fastembed.utils import generic_utils as generic_utils
 from fastembed.utils import np_utils as np_utils
 from fastembed.utils.numerical import normalize, to_categorical
+
+if TYPE_CHECKING:
+    from fastembed.models.data import PyDataset, Sequence, pack_x_y_sample_weight, unpack_x_y_sample_weight
 
 __all__ = [
     "CustomObjectScope",
@@ -40,3 +43,14 @@ __all__ = [
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
+
+_OF_DATA = frozenset({"PyDataset", "Sequence", "pack_x_y_sample_weight", "unpack_x_y_sample_weight"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import what belongs to models when it is first asked for."""
+    if name in _OF_DATA:
+        from fastembed.models import data
+
+        return getattr(data, name)
+    raise AttributeError(f"module 'fastembed.utils' has no attribute {name!r}")
