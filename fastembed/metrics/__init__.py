@@ -2,8 +2,8 @@
 
 A metric is given labels and predictions of a batch with `update_state`, says with `result` what follows from
 all of them, and begins anew after `reset_state`. Formulas, defaults, and what weights do: keras/src/metrics
-of Keras 3.15. Functions of labels and predictions give a value for each sample; the metric of the same name is
-their mean. The snake-case names are names of the classes for `get`, as in Keras 3.
+of Keras 3.15. Functions of labels and predictions give a value for each sample; the metric of the same name
+is their mean. The snake-case names are names of the classes for `get`, as in Keras 3.
 """
 
 from __future__ import annotations
@@ -304,9 +304,9 @@ def for_string(identifier: Any, y_true_shape: Sequence[Any], y_pred_shape: Seque
     ----------
     identifier : str, Metric, class, dict or callable
         ``"accuracy"`` or ``"acc"`` (whatever the case) is the accuracy that fits the shapes,
-        ``"crossentropy"`` or ``"ce"`` the crossentropy: binary if there is one prediction a sample, sparse if the labels have an
-        axis less or one number where predictions have more, and categorical otherwise. Anything else means
-        what it means to `get`; a function is averaged.
+        ``"crossentropy"`` or ``"ce"`` the crossentropy: binary if there is one prediction a sample, sparse
+        if the labels have an axis less or one number where predictions have more, and categorical otherwise.
+        Anything else means what it means to `get`; a function is averaged.
     y_true_shape, y_pred_shape : sequence of int or None
         Of a batch.
 

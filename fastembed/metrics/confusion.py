@@ -14,7 +14,7 @@ import numpy as np
 from fastembed import activations
 from fastembed._registry import deserialize_keras_object
 from fastembed.dtypes import epsilon, floatx
-from fastembed.metrics.arrays import as_array, misfit, stretched, to_same_rank
+from fastembed.metrics.arrays import as_array, misfit, spread, stretched, to_same_rank
 from fastembed.metrics.metric import Metric, Total
 
 if TYPE_CHECKING:
@@ -31,29 +31,51 @@ _LEAST = -1e10  # Keras's score of a class that is not among the best k
 # --- How many thresholds lie below a prediction ---------------------------------------------------
 
 
+class _BelowOne:
+    """Of one threshold."""
+
+    def __init__(self, threshold: Any) -> None:
+        self.threshold = threshold
+
+    def __call__(self, p: NDArray[Any]) -> NDArray[np.intp]:
+        return (p > self.threshold).astype(np.intp)
+
+
+class _BelowEven:
+    """Of thresholds that divide [0, 1] evenly.
+
+    Keras says by arithmetic between which two a prediction lies: near a threshold that is not always what
+    comparing says.
+    """
+
+    def __init__(self, steps: Any, least: int) -> None:
+        self.steps, self.least = steps, least
+
+    def __call__(self, p: NDArray[Any]) -> NDArray[np.intp]:
+        inside = np.minimum(np.fmax(p, 0), 1)  # a NaN counts as 0
+        found = np.ceil(inside * self.steps).astype(np.intp)
+        return np.maximum(found, self.least) if self.least else found
+
+
+class _BelowRising:
+    """Of any thresholds, which ascend."""
+
+    def __init__(self, thresholds: NDArray[Any]) -> None:
+        self.thresholds = thresholds
+
+    def __call__(self, p: NDArray[Any]) -> NDArray[np.intp]:
+        return np.searchsorted(self.thresholds, np.where(np.isnan(p), -np.inf, p))
+
+
 def _below(thresholds: Sequence[float], dtype: type[np.floating[Any]]) -> Below:
-    """The function that says how many of these thresholds, which ascend, lie below each prediction."""
+    """What says how many of these thresholds, which ascend, lie below each prediction."""
     n = len(thresholds)
     if n == 1:
-        only = dtype(thresholds[0])
-        return lambda p: (p > only).astype(np.intp)
+        return _BelowOne(dtype(thresholds[0]))
     if _are_even(thresholds):
-        # Keras says by arithmetic between which two a prediction lies: near a threshold that is
-        # not always what comparing says.
-        least = 1 if thresholds[0] < 0 or thresholds[-1] > 1 else 0
-
-        def between(p: NDArray[Any]) -> NDArray[np.intp]:
-            inside = np.minimum(np.fmax(p, 0), 1)  # a NaN counts as 0
-            found = np.ceil(inside * dtype(n - 1)).astype(np.intp)
-            return np.maximum(found, least) if least else found
-
-        return between
-    sought = np.asarray(thresholds, dtype)
-
-    def searched(p: NDArray[Any]) -> NDArray[np.intp]:
-        return np.searchsorted(sought, np.where(np.isnan(p), -np.inf, p))
-
-    return searched
+        # Beyond [0, 1] the first lies below all predictions, and the last below none.
+        return _BelowEven(dtype(n - 1), 1 if thresholds[0] < 0 or thresholds[-1] > 1 else 0)
+    return _BelowRising(np.asarray(thresholds, dtype))
 
 
 def _are_even(thresholds: Sequence[float]) -> bool:
@@ -191,15 +213,11 @@ class _Confusion(Metric):
             pred, labels = to_same_rank(pred, labels)
             if labels.shape != pred.shape:
                 raise misfit(true, as_array(y_pred), "one label is needed for each prediction")
-        weights = None
-        if sample_weight is not None:
-            weights = as_array(sample_weight)[..., None]
-            weights = to_same_rank(labels, weights, expand_rank_1=False)[1]
         if self.top_k is not None:
             pred = np.where(_best(pred, self.top_k), pred, pred.dtype.type(_LEAST))
         if self.class_id is not None:
             labels, pred = self._of_class(labels), self._of_class(pred)
-        return labels, pred, None if weights is None else stretched(weights, pred.shape)
+        return labels, pred, None if sample_weight is None else spread(sample_weight, pred.shape)
 
     def _of_class(self, values: NDArray[Any]) -> NDArray[Any]:
         number = self.class_id
@@ -250,7 +268,7 @@ class _Count(_Confusion):
 
     def result(self) -> Any:
         """The count: a number, or one for each threshold."""
-        return self._only(self.accumulator.numbers)
+        return self._only(np.array(self.accumulator.numbers))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

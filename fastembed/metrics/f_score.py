@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastembed.dtypes import epsilon
-from fastembed.metrics.arrays import as_array, misfit, stretched
+from fastembed.metrics.arrays import as_array, misfit, spread
 from fastembed.metrics.metric import Metric, Total
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class FBetaScore(Metric):
         hit = chosen.astype(true.dtype)
         parts = (hit * true, hit * (1 - true), (1 - hit) * true, true)
         if sample_weight is not None:
-            given = as_array(sample_weight).astype(true.dtype, copy=False)
-            weights = stretched(given[:, None] if given.ndim == 1 else given, true.shape)
+            weights = spread(sample_weight, true.shape).astype(true.dtype, copy=False)
             parts = tuple(part * weights for part in parts)
         if self._classes is None:
             self._classes = classes

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastembed._floats import widened
 from fastembed.dtypes import epsilon
-from fastembed.metrics.arrays import as_array, fitting, misfit, stretched, to_same_rank
+from fastembed.metrics.arrays import as_array, fitting, misfit, spread, to_same_rank
 from fastembed.metrics.metric import Metric, Total
 from fastembed.metrics.reduction import FunctionMetric, Mean
 
@@ -332,8 +332,7 @@ class R2Score(Metric):
                 "" if self._outputs is None else f", with {self._outputs} outputs as in the first batch"
             )
             raise misfit(given, pred, f"both have to be of shape (batch_size, outputs){of_earlier}")
-        weights = as_array(1.0 if sample_weight is None else sample_weight)
-        weights = stretched(weights[:, None] if weights.ndim == 1 else weights, true.shape)
+        weights = spread(1.0 if sample_weight is None else sample_weight, true.shape)
         weights = weights.astype(true.dtype, copy=False)
         if self._outputs is None:
             self._outputs = outputs
