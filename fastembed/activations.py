@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Axes = Union[int, Sequence[int], None]
 
+# As arrays, because to make one of a number costs as much as a few hundred numbers.
+_ZERO, _ONE = np.zeros((), np.float32), np.ones((), np.float32)
+
 
 # --- Gradients ------------------------------------------------------------------------------------
 
@@ -168,7 +171,7 @@ def relu(
     """
     slope = negative_slope if alpha is None else alpha
     if not (slope or threshold):
-        return np.maximum(x, 0) if max_value is None else np.clip(x, 0, max_value)
+        return np.maximum(x, _ZERO) if max_value is None else np.clip(x, 0, max_value)
     result = np.where(x <= threshold, x.dtype.type(0), x)  # NaN stays
     if max_value is not None:
         result = np.clip(result, 0, max_value)
@@ -309,11 +312,11 @@ with_gradient(lambda inputs, outputs, upstream: upstream)(linear)
 
 
 def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
-    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # neither of which overflows
+    return np.exp(np.minimum(x, _ZERO)) / (_ONE + np.exp(-np.abs(x)))  # neither of which overflows
 
 
 def _softplus(x: NDArray[Any]) -> NDArray[Any]:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return np.maximum(x, _ZERO) + np.log1p(np.exp(-np.abs(x)))
 
 
 @function_of_floats(lambda x, y, upstream: upstream * (y * (1 - y)))
@@ -523,14 +526,14 @@ def squareplus(x: Any, b: float = 4) -> NDArray[Any]:
 
 # exp(z**2) * erfc(z) * (1 + 2 * z) for z >= 0, as powers of (z - 3.75) / (z + 3.75), the highest first: an
 # interpolation at Chebyshev's points, within 2e-15 of it. (M. Schonfelder, Math. Comp. 32, 1978, expands so.)
-_ERFC = (
+_ERFC = [np.array(coefficient) for coefficient in (
     -2.5076140093029499e-09, -1.8068814937775869e-09, 3.1388392099623240e-08, 1.8039489127654761e-08,
     -2.4727580974004540e-07, -4.9215445959114531e-08, 1.7403885956548034e-06, -9.8123458469628449e-07,
     -1.1436837313633098e-05, 2.2389022811028709e-05, 5.1645939452576968e-05, -2.9015602749561805e-04,
     2.9371456437886671e-04, 1.7556263591233029e-03, -9.7465797209949721e-03, 2.8362277339058752e-02,
     -5.8693398571819030e-02, 9.2304321167376316e-02, -1.0880393014283821e-01, 8.2276738489850815e-02,
     3.5854154854990522e-03, -1.4024059858554294e-01, 1.2375126308378277e+00,
-)  # fmt: skip
+)]  # fmt: skip
 _BLOCK = 4096  # numbers that stay in a core's cache meanwhile
 
 
@@ -636,7 +639,7 @@ def softmax(x: Any, axis: Axes = -1) -> NDArray[Any]:
         warnings.warn(
             f"softmax over axis {axis} of an array of shape {x.shape}: this axis has size 1, so every result "
             "is 1. Did you mean sigmoid?",
-            stacklevel=3,
+            stacklevel=5,
         )
     powers = _powers(x, _axes(axis))
     return powers / np.sum(powers, axis=_axes(axis), keepdims=True)

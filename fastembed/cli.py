@@ -91,9 +91,7 @@ def _parser() -> _Parser:
     info.add_argument("--json", action="store_true")
     info.set_defaults(command=_info)
 
-    shown = commands.add_parser(
-        "demo", help="open a trained model, compare times; train two more"
-    )
+    shown = commands.add_parser("demo", help="open a trained model, compare times; train two more")
     shown.add_argument("--folder", help="where what is trained goes (default: a new temporary folder)")
     shown.set_defaults(command=lambda parsed: demo.run(parsed.folder))
     return parser

@@ -415,8 +415,16 @@ def embedding_gradient(
         raise ValueError(
             f"upstream of shape {upstream.shape} does not begin with the shape of ids {ids.shape}"
         )
-    indices, sums = sum_rows(ids, np.require(upstream, dtype, ["C", "A"]), input_dim, out_of_range)
-    return IndexedSlices(sums, indices, (input_dim, *sums.shape[1:]))
+    row_shape, times, axis = upstream.shape[ids.ndim :], 1, ids.ndim
+    while axis and upstream.size and not upstream.strides[axis - 1]:  # one row for all steps, as of a mean
+        axis -= 1
+        times *= upstream.shape[axis]
+        upstream = upstream[(slice(None),) * axis + (0,)]
+    values = np.require(upstream, dtype, ["C", "A"])
+    if times != 1:
+        values = values.reshape(ids.size // times, *row_shape)
+    indices, sums = sum_rows(ids, values, input_dim, out_of_range, times)
+    return IndexedSlices(sums, indices, (input_dim, *row_shape))
 
 
 def _sum_dtype(values: NDArray[Any]) -> type[np.floating[Any]]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from fastembed._memory import Shown, empty
 from fastembed._memory import copy as copied
-from fastembed._memory import empty
 from fastembed.dtypes import as_dtype, file_dtype, standardize_dtype, stored_dtype, widen_bfloat16
 from fastembed.locks import Lock
 from fastembed.names import automatic_name, checked_name
@@ -142,7 +142,7 @@ class Variable(NDArrayOperatorsMixin):
             )
         self._memory = _owned(values, self._dtype)
         self._creditor: Creditor | None = None  # until the memory is swapped by somebody else
-        self._shown: weakref.ref[NDArray[Any]] | None = None  # what all views of this memory that live hold
+        self._shown: Shown | None = None  # what gives views of this memory
         self._tables: dict[bool, DenseTable] = {}  # by whether their rows are of ml_dtypes
         self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
         self._lock = Lock()  # for whatever changes the value or the gradient, or depends on both of two reads
@@ -200,16 +200,13 @@ class Variable(NDArrayOperatorsMixin):
             view.flags.writeable = False
             return view
         memory, shown = self._memory, self._shown
-        held = None if shown is None else shown()
-        if held is None or held.base.obj is not memory:  # type: ignore[union-attr]
-            # Views of an array that is no view of another array itself all hold that one.
-            held = np.asarray(memoryview(memory))  # type: ignore[arg-type]
-            self._shown = weakref.ref(held)
-        return held.view()
+        if shown is None or shown.memory is not memory:
+            shown = self._shown = Shown(memory)
+        return shown.view()
 
     def _is_shown(self) -> bool:
         """Whether somebody holds a view of the memory."""
-        return self._shown is not None and self._shown() is not None
+        return self._shown is not None and self._shown.living > 0
 
     def stored(self) -> NDArray[Any]:
         """The value as files hold it: read-only, and without a copy but of bfloat16 (see `file_dtype`)."""

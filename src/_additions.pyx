@@ -97,7 +97,7 @@ cdef bint _add_as_is(fe_table table, cnp.ndarray array, bint writable, ids, valu
         raise ValueError("the table is read-only")
     if not PyArray_ISALIGNED(array):
         raise ValueError("the table is not aligned to its dtype, so nothing can be added to it in place")
-    _open_addition(&job, &view, values, table.rows)
+    _open_addition(&job, &view, values, table.rows, 1)
     if view.n and job.row_bytes != <size_t>table.row_bytes:
         return False
     job.target = <char*>table.data
@@ -196,14 +196,17 @@ cdef object _addition_error(cnp.ndarray array, ids, values):
     return ValueError("values must be C-contiguous and aligned")
 
 
-cdef int _open_addition(fe_additions* job, Ids* view, cnp.ndarray values, Py_ssize_t rows) except -1:
+cdef int _open_addition(
+    fe_additions* job, Ids* view, cnp.ndarray values, Py_ssize_t rows, Py_ssize_t times
+) except -1:
     """Say what is to be added to a table of so many rows."""
     memset(job, 0, sizeof(fe_additions))
     job.ids, job.id_stride, job.load, job.n = view.data, view.stride, view.load, view.n
     job.first_outside = kernels.first_outside
     job.table_rows = rows
     job.values, job.itemsize = <const char*>cnp.PyArray_DATA(values), cnp.PyArray_ITEMSIZE(values)
-    job.row_bytes = PyArray_NBYTES(values) // view.n if view.n else 0
+    job.times = times
+    job.row_bytes = PyArray_NBYTES(values) // (view.n // times) if view.n else 0
     return 0
 
 
@@ -286,13 +289,14 @@ cdef int _add_in_place(fe_additions* job, Team team, cnp.ndarray ids) except -1:
 # --- Sums of each row -----------------------------------------------------------------------------
 
 cdef char* open_sums(
-    fe_additions* job, Team* team, Ids* view, cnp.ndarray values, Py_ssize_t rows, fe_policy policy
+    fe_additions* job, Team* team, Ids* view, cnp.ndarray values, Py_ssize_t rows, fe_policy policy,
+    Py_ssize_t times=1,
 ) except NULL:
     cdef:
         int digit = LARGE_DIGIT if view.n >= LARGE_SORT else SMALL_DIGIT, passes
         Py_ssize_t counts
         char* memory
-    _open_addition(job, view, values, rows)
+    _open_addition(job, view, values, rows, times)
     job.policy, job.threads = policy, team.threads
     job.key_bits = max(1, _bits(rows if policy.way == FE_ROW else rows - 1))
     passes = (job.key_bits + digit - 1) // digit
@@ -326,7 +330,7 @@ cdef Outside copy_and_sort(fe_additions* job, Team team) noexcept nogil:
     return outside
 
 
-def sum_rows(ids, values, Py_ssize_t rows, out_of_range="raise"):
+def sum_rows(ids, values, Py_ssize_t rows, out_of_range="raise", Py_ssize_t times=1):
     """The rows that ``ids`` name, once each and sorted, and the sum of the values that belong to each.
 
     Parameters
@@ -336,6 +340,8 @@ def sum_rows(ids, values, Py_ssize_t rows, out_of_range="raise"):
     rows : int
     out_of_range : {"raise", "zeros", "clip", "wrap", "nan"}, int or OutOfRange, default "raise"
         Which row a value belongs to whose id is not in ``[0, rows)``; to none with "zeros" and "nan".
+    times : int, default 1
+        How many ids in a row each value belongs to; ``values`` then has the shape ``(ids.size // times, ...)``.
 
     Returns
     -------
@@ -366,16 +372,22 @@ def sum_rows(ids, values, Py_ssize_t rows, out_of_range="raise"):
         raise TypeError(f"values must be an array, got {type(values).__name__}")
     policy.check(rows, values.dtype)
     if isinstance(ids, np.ndarray):
-        team = team_for(PyArray_NBYTES(values), cnp.PyArray_SIZE(ids))
+        team = team_for(PyArray_NBYTES(values) * times, cnp.PyArray_SIZE(ids))
         opened = open_ids(ids, &view)
-    if not isinstance(ids, np.ndarray) or not addable(values) or not begins_with(values, opened):
+    if times != 1:
+        if not (isinstance(ids, np.ndarray) and addable(values) and times > 0 and cnp.PyArray_NDIM(values)
+                and cnp.PyArray_DIM(values, 0) * times == view.n):
+            raise ValueError(
+                f"values of shape {np.shape(values)} cannot belong to {times} ids each of {np.shape(ids)}"
+            )
+    elif not isinstance(ids, np.ndarray) or not addable(values) or not begins_with(values, opened):
         row_shape = values.shape[getattr(ids, "ndim", 0):]
         raise _addition_error(np.empty((0, *row_shape), values.dtype), ids, values)
-    ids_ndim, dtype = cnp.PyArray_NDIM(opened), values.dtype
+    ids_ndim, dtype = cnp.PyArray_NDIM(opened) if times == 1 else 1, values.dtype
     row_ndim = cnp.PyArray_NDIM(values) - ids_ndim
     for axis in range(row_ndim):
         dims[1 + axis] = cnp.PyArray_DIM(values, ids_ndim + axis)
-    memory = open_sums(&job, &team, &view, values, rows, for_table(policy, rows, view.is_signed))
+    memory = open_sums(&job, &team, &view, values, rows, for_table(policy, rows, view.is_signed), times)
     job.add = kernels.sum_float32 if job.itemsize == 4 else kernels.sum_float64
     job.ahead = rows_ahead(job.row_bytes, job.n * <Py_ssize_t>job.row_bytes)
     try:

@@ -11,10 +11,13 @@ holds on to nothing that others need. Everything here happens under the GIL, whi
 parked blocks.
 """
 
+cimport cython
 cimport numpy as cnp
+from cpython.object cimport PyTypeObject
+from cpython.ref cimport Py_INCREF
 from libc.stdlib cimport free
 
-from _numpy cimport new_array
+from _numpy cimport PyArray_NewFromDescr, new_array
 
 cdef extern from "memory.h" nogil:
     void* fe_allocate(size_t nbytes)
@@ -200,6 +203,57 @@ def empty(shape, dtype):
     array = new_array(descr, <int>len(dims), c_dims, buffer.data)
     cnp.set_array_base(array, buffer)
     return array
+
+
+@cython.final
+@cython.no_gc
+cdef class _Look:
+    """Is held by one view that `Shown` gave, and by all views of that."""
+    cdef Shown shown
+
+    def __dealloc__(self):
+        self.shown.living -= 1
+
+
+@cython.final
+cdef class Shown:
+    """Shows an array, and knows whether anybody looks.
+
+    Parameters
+    ----------
+    memory : ndarray
+
+    Attributes
+    ----------
+    memory : ndarray
+    living : int
+        How many of its views live, or have views that do.
+    """
+    cdef:
+        readonly cnp.ndarray memory
+        readonly Py_ssize_t living
+
+    def __init__(self, cnp.ndarray memory not None):
+        self.memory = memory
+
+    def view(self):
+        """A new read-only view of all of it."""
+        cdef:
+            cnp.ndarray memory = self.memory
+            cnp.dtype descr = <cnp.dtype>cnp.PyArray_DESCR(memory)
+            cnp.ndarray array
+            _Look look
+        Py_INCREF(descr)  # PyArray_NewFromDescr takes a reference
+        array = PyArray_NewFromDescr(
+            <PyTypeObject*>cnp.ndarray, descr, cnp.PyArray_NDIM(memory), cnp.PyArray_DIMS(memory),
+            cnp.PyArray_STRIDES(memory), cnp.PyArray_DATA(memory),
+            cnp.PyArray_FLAGS(memory) & ~(cnp.NPY_ARRAY_OWNDATA | cnp.NPY_ARRAY_WRITEABLE), NULL,
+        )
+        look = _Look.__new__(_Look)
+        look.shown = self
+        self.living += 1
+        cnp.set_array_base(array, look)
+        return array
 
 
 def copy(values, dtype=None):

@@ -45,6 +45,7 @@ typedef struct {
     /* What is added to what. */
     char *target;
     const char *values;
+    ptrdiff_t times; /* how many ids in a row each of the values belongs to (sums only) */
     size_t row_bytes;
     ptrdiff_t itemsize;
     ptrdiff_t ahead; /* rows fetched ahead; 0: none */
@@ -230,8 +231,13 @@ static inline void fe_order_part(void *state, ptrdiff_t part, ptrdiff_t parts)
     const uint64_t *rows = a->rows;
     fe_entry *to = a->spare[0];
     ptrdiff_t *next = a->counts + (part << bits), stop = fe_share(a->n, part + 1, parts);
-    for (ptrdiff_t i = fe_share(a->n, part, parts); i < stop; ++i) {
-        fe_entry entry = order ? order[i] : (fe_entry){rows[i], (uint64_t)i};
+    ptrdiff_t i = fe_share(a->n, part, parts), value = i / a->times, changes = (value + 1) * a->times;
+    for (; i < stop; ++i) {
+        if (i == changes) {
+            ++value;
+            changes += a->times;
+        }
+        fe_entry entry = order ? order[i] : (fe_entry){rows[i], (uint64_t)value};
         to[next[fe_digit(entry.row, done_bits, bits)]++] = entry;
     }
 }

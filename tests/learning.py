@@ -79,7 +79,9 @@ def main() -> int:
         f"{np.mean(ours):.4f} ({min(ours):.4f} to {max(ours):.4f}), Keras on JAX {np.mean(theirs):.4f} "
         f"({min(theirs):.4f} to {max(theirs):.4f}); {between - start:.1f} s and {ends - between:.1f} s"
     )
-    name = f"sentiment of {held_out.sum()} sentences, mean of {len(ours)} seeds: at most 0.3 points below Keras"
+    name = (
+        f"sentiment of {held_out.sum()} sentences, mean of {len(ours)} seeds: at most 0.3 points below Keras"
+    )
     goal = Goal(name, measured, bool(np.mean(ours) >= np.mean(theirs) - MOST_BELOW))
     print(line(goal))
     print(f"\n{summary([goal])}")

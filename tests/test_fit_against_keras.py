@@ -60,7 +60,9 @@ def trained(library, optimizer, masked, regularizer):
     made = eval(optimizer, {"schedules": schedules, **vars(library.optimizers)})
     model.compile(made, "binary_crossentropy", metrics=["accuracy"])
     losses = []
-    seen = library.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: losses.append(float(logs["loss"])))
+    seen = library.callbacks.LambdaCallback(
+        on_train_batch_end=lambda _, logs: losses.append(float(logs["loss"]))
+    )
     history = model.fit(
         ids, labels, batch_size=BATCH, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[seen]
     )

@@ -49,7 +49,12 @@ def plain(config):
 def over_batches(library, expression, batches):
     library.backend.clear_session()
     metric = eval(expression, {"metrics": library.metrics, "np": np})
-    at_first = (metric.name, metric.dtype, plain(metric.get_config()), [tuple(v.shape) for v in metric.variables])
+    at_first = (
+        metric.name,
+        metric.dtype,
+        plain(metric.get_config()),
+        [tuple(v.shape) for v in metric.variables],
+    )
     out = [at_first]
     for batch in batches:
         metric.update_state(*batch)
@@ -323,10 +328,19 @@ def test_steps_of_sequences(keras):
     one_hot = np.eye(CLASSES, dtype=np.float32)[truth]
     weights = rng.random((6, 5), dtype=np.float32), rng.random(6, dtype=np.float32)
     sparse = [(truth, scores), (truth[..., None], scores), *((truth, scores, w) for w in weights)]
-    for name in ("SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "SparseCategoricalCrossentropy"):
+    for name in (
+        "SparseCategoricalAccuracy",
+        "SparseTopKCategoricalAccuracy",
+        "SparseCategoricalCrossentropy",
+    ):
         agree(keras, f"metrics.{name}()", sparse, results)
     dense = [(one_hot, scores), *((one_hot, scores, w) for w in weights)]
-    for name in ("CategoricalAccuracy", "TopKCategoricalAccuracy", "MeanSquaredError", "RootMeanSquaredError"):
+    for name in (
+        "CategoricalAccuracy",
+        "TopKCategoricalAccuracy",
+        "MeanSquaredError",
+        "RootMeanSquaredError",
+    ):
         agree(keras, f"metrics.{name}()", dense, results)
     agree(keras, "metrics.Precision()", [(one_hot, scores), (one_hot, scores, one_hot + 1)], results)
 

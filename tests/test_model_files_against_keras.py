@@ -6,13 +6,11 @@ description that both libraries understand, with weights drawn from one seed.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from two_libraries import Raised, outcome, process
+from two_libraries import Raised, process
 
 import fastembed
 
@@ -131,11 +129,6 @@ def loaded(library, description, path, optimizer=None):
         return found, []
     moved(library, model, 2, seed=8)
     return found, [np.asarray(variable) for variable in model.trainable_variables]
-
-
-def saved_by_object(library, description, path, optimizer=None, seed=0):
-    """As `saved`, of ours by what `Model.save_weights` does, wherever models are."""
-    return saved(library, description, path, optimizer, seed)
 
 
 def continued(library, description, optimizer, seed=0):
@@ -259,9 +252,7 @@ layer_after_rows = st.one_of(
     st.builds(lambda n: ("Dense", {"units": n, "activation": "relu"}), widths),
     st.builds(lambda n: ("Dense", {"units": n, "use_bias": False}), widths),
 )
-pooling = st.sampled_from(
-    [("GlobalAveragePooling1D", {}), ("GlobalMaxPooling1D", {}), ("Flatten", {})]
-)
+pooling = st.sampled_from([("GlobalAveragePooling1D", {}), ("GlobalMaxPooling1D", {}), ("Flatten", {})])
 
 
 @st.composite
@@ -292,7 +283,9 @@ def graphs(draw):
             calls.append((draw(merging), places))
             calls.append((("Dense", {"units": 3}), [count + len(calls) - 1]))
         else:
-            calls.append((("Dense", {"units": 3, "activation": "tanh"}), [draw(st.sampled_from(made_so_far))]))
+            calls.append(
+                (("Dense", {"units": 3, "activation": "tanh"}), [draw(st.sampled_from(made_so_far))])
+            )
         made_so_far.append(count + len(calls) - 1)
     ends = draw(st.lists(st.sampled_from(made_so_far), min_size=1, max_size=3, unique=True))
     return "Functional", {"inputs": inputs, "calls": calls, "outputs": sorted(ends)}
@@ -310,6 +303,89 @@ def test_random_models(keras, folder):
         theirs = keras(saved, description, path)
         ours, _ = loaded(fastembed, description, path)
         assert_close(ours, theirs, 1e-5)
+
+    check()
+
+
+# --- Whole models ----------------------------------------------------------------------------------
+
+LOSS, METRICS = "binary_crossentropy", ["accuracy", "mae"]
+
+
+def saved_whole(library, description, path, optimizer=None, seed=0):
+    """Save a model; return what it computes."""
+    model = filled(made(library, description), seed)
+    if optimizer is not None:
+        name, settings_ = optimizer
+        model.compile(getattr(library.optimizers, name)(**settings_), LOSS, metrics=METRICS)
+        model.optimizer.build(model.trainable_variables)
+        moved(library, model, 3, seed=7)
+    model.save(path)
+    return outputs(model, description)
+
+
+def loaded_whole(library, description, path, steps=0):
+    """Load a model; return what it computes, how it is compiled, and its weights after further steps."""
+    model = library.models.load_model(path)
+    found = outputs(model, description)
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None or not steps:
+        return found, None, [layer.name for layer in model.layers]
+    compiled = type(optimizer).__name__, float(np.asarray(optimizer.learning_rate)), model.loss
+    moved(library, model, steps, seed=8)
+    return found, compiled, [np.asarray(variable) for variable in model.trainable_variables]
+
+
+@both
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_keras_opens_our_models(keras, description, ending, folder):
+    if description is RECOMMENDER and ending == ".h5":
+        pytest.skip("Keras 3 counts the calls of a model inside wrongly in tf.keras's files (#19326)")
+    path = str(folder / f"ours-whole{ending}")
+    ours = saved_whole(fastembed, description, path)
+    theirs = keras(loaded_whole, description, path)
+    assert not isinstance(theirs, Raised), theirs
+    assert_close(ours, theirs[0])
+    assert theirs[2] == loaded_whole(fastembed, description, path)[2]
+
+
+@both
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_we_open_models_of_keras(keras, description, ending, folder):
+    path = str(folder / f"theirs-whole{ending}")
+    theirs = keras(saved_whole, description, path)
+    ours, _, names = loaded_whole(fastembed, description, path)
+    assert_close(ours, theirs)
+    assert names == loaded_whole(fastembed, description, path)[2]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: "-".join([each[0], *each[1]]))
+def test_a_compiled_model_goes_on(keras, optimizer, folder):
+    path = str(folder / "compiled.keras")
+    saved_whole(fastembed, CLASSIFIER, path, optimizer)
+    reference = continued(fastembed, CLASSIFIER, optimizer)
+    theirs = keras(loaded_whole, CLASSIFIER, path, 2)
+    assert not isinstance(theirs, Raised), theirs
+    assert_close(reference, theirs[2], 2e-5)
+    keras(saved_whole, CLASSIFIER, path, optimizer)
+    ours = loaded_whole(fastembed, CLASSIFIER, path, 2)
+    assert ours[1] == theirs[1]
+    assert_close(ours[2], theirs[2], 2e-5)
+
+
+def test_random_whole_models(keras, folder):
+    path = str(folder / "random.keras")
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.one_of(sequences(), graphs()))
+    def check(description):
+        ours = saved_whole(fastembed, description, path)
+        theirs = keras(loaded_whole, description, path)
+        assert not isinstance(theirs, Raised), theirs
+        assert_close(ours, theirs[0], 1e-5)
+        theirs = keras(saved_whole, description, path)
+        ours = loaded_whole(fastembed, description, path)
+        assert_close(ours[0], theirs, 1e-5)
 
     check()
 
@@ -335,3 +411,41 @@ def test_we_load_weights_of_tf_keras(tf_keras, description, ending, folder):
     theirs = tf_keras(saved, description, path)
     ours, _ = loaded(fastembed, description, path)
     assert_close(ours, theirs)
+
+
+@both
+def test_tf_keras_opens_our_models(tf_keras, description, folder):
+    path = str(folder / "ours-whole.h5")
+    ours = saved_whole(fastembed, description, path)
+    theirs = tf_keras(loaded_whole, description, path)
+    assert not isinstance(theirs, Raised), theirs
+    assert_close(ours, theirs[0])
+
+
+@both
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_we_open_models_of_tf_keras(tf_keras, description, ending, folder):
+    path = str(folder / f"theirs-whole{ending}")
+    theirs = tf_keras(saved_whole, description, path)
+    ours, _, _ = loaded_whole(fastembed, description, path)
+    assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda each: "-".join([each[0], *each[1]]))
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_a_model_goes_on_in_tf_keras_and_back(tf_keras, optimizer, ending, folder):
+    if optimizer[0] == "Lamb":
+        pytest.skip("tf_keras has no Lamb")
+    path = str(folder / f"compiled{ending}")
+    theirs = tf_keras(saved_whole, CLASSIFIER, path, optimizer)
+    assert not isinstance(theirs, Raised), theirs
+    ours = loaded_whole(fastembed, CLASSIFIER, path, 2)
+    theirs = tf_keras(continued, CLASSIFIER, optimizer)
+    assert not isinstance(theirs, Raised), theirs
+    # float32 there, float64 in our steps; a product that Nadam keeps is in no file of tf.keras.
+    assert_close(ours[2], theirs, 2e-4)
+    if ending == ".h5":
+        saved_whole(fastembed, CLASSIFIER, path, optimizer)
+        found = tf_keras(loaded_whole, CLASSIFIER, path, 2)
+        assert not isinstance(found, Raised), found
+        assert_close(ours[2], found[2], 2e-2 if optimizer[0] == "Nadam" else 2e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from fastembed.layers.input_spec import InputSpec
 from fastembed.layers.layer import Layer, Shape, learning_phase, positive_integer
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
 
 
 class Dense(Layer):
@@ -102,22 +103,22 @@ class Dense(Layer):
     def call(self, inputs: NDArray[Any], training: bool | None = None) -> NDArray[Any]:
         """Outputs of shape ``(*inputs.shape[:-1], units)``."""
         inputs = np.asarray(inputs)
-        dtype = array_dtype(self.compute_dtype)
-        wide = np.promote_types(dtype, np.float32)  # BLAS has no narrower floats
-        # NumPy makes one product of a matrix, and one for each matrix in an array of more axes.
-        sums = (_as_rows(inputs, wide) @ self._kernel_in(wide)).astype(dtype, copy=False)
+        dtype, wide = _dtypes(self.compute_dtype)
+        # One product of a matrix: NumPy's matmul makes one for each matrix in an array of more axes.
+        sums = _as_rows(inputs, wide).dot(self._kernel_in(dtype, wide)).astype(dtype, copy=False)
         if self.bias is not None:
-            sums += self.bias.value.astype(dtype, copy=False)
-        sums = sums.reshape(*inputs.shape[:-1], self.units)
+            sums += self.bias.value.astype(dtype, copy=False)[np.newaxis]
+        if inputs.ndim != 2:
+            sums = sums.reshape(*inputs.shape[:-1], self.units)
         if self.activation is activations.linear:
             return sums
         if learning_phase():
             self._recorded.__dict__["sums"] = sums  # for `remember`, which follows in the same thread
         return self.activation(sums)
 
-    def _kernel_in(self, dtype: DTypeLike) -> NDArray[Any]:
-        """The kernel as products are made with it: its numbers in the compute dtype."""
-        return self.kernel.value.astype(array_dtype(self.compute_dtype), copy=False).astype(dtype, copy=False)
+    def _kernel_in(self, dtype: np.dtype[Any], wide: np.dtype[Any]) -> NDArray[Any]:
+        """The kernel as products are made with it: its numbers in the compute dtype, widened."""
+        return self.kernel.value.astype(dtype, copy=False).astype(wide, copy=False)
 
     def remember(self, inputs: NDArray[Any], outputs: NDArray[Any]) -> Any:
         """The inputs, and what goes into the activation and comes out of it."""
@@ -131,18 +132,19 @@ class Dense(Layer):
         inputs, sums, outputs = remembered
         if sums is not None:
             upstream = np.asarray(activations.gradient_of(self.activation)(sums, outputs, upstream))
-        dtype = np.float64 if self.variable_dtype == "float64" else np.float32
-        slopes = _as_rows(upstream, dtype)
+        wide = np.dtype(np.float64 if self.variable_dtype == "float64" else np.float32)
+        slopes = _as_rows(upstream, wide)
         gradients = []
         if self.kernel.trainable:
-            gradients.append((self.kernel, _as_rows(inputs, dtype).T @ slopes))
+            gradients.append((self.kernel, _as_rows(inputs, wide).T.dot(slopes)))
         if self.bias is not None and self.bias.trainable:
             gradients.append((self.bias, slopes.sum(axis=0)))
-        of_inputs = slopes @ self._kernel_in(dtype).T
+        of_inputs = slopes.dot(self._kernel_in(_dtypes(self.compute_dtype)[0], wide).T)
         for variable, gradient in gradients:
             variable.add_gradient(gradient)
-        dtype_back = np.promote_types(upstream.dtype, np.float32)
-        return of_inputs.reshape(inputs.shape).astype(dtype_back, copy=False)
+        if inputs.ndim != 2:
+            of_inputs = of_inputs.reshape(inputs.shape)
+        return of_inputs.astype(np.promote_types(upstream.dtype, np.float32), copy=False)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """``(*input_shape[:-1], units)``."""
@@ -166,6 +168,15 @@ class Dense(Layer):
         return {**super().get_config(), **self._dialect.entries("Dense", entries)}
 
 
-def _as_rows(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+@functools.cache
+def _dtypes(name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Of the results of a compute dtype, and of the products: BLAS has no floats below float32."""
+    dtype = array_dtype(name)
+    return dtype, np.promote_types(dtype, np.float32)
+
+
+def _as_rows(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """All axes but the last as one."""
-    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1]).astype(dtype, copy=False)
+    if array.ndim != 2:
+        array = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+    return array.astype(dtype, copy=False)

@@ -40,11 +40,12 @@ class _GlobalPooling1D(Layer):
 
     def _with_steps_second(self, inputs: Any) -> NDArray[Any]:
         """The inputs as (batch, steps, features)."""
-        return np.moveaxis(as_array(inputs), self._steps_axis, 1)
+        inputs = as_array(inputs)
+        return inputs if self._steps_axis == 1 else np.moveaxis(inputs, self._steps_axis, 1)
 
     def _like_inputs(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """A gradient for (batch, steps, features) as the inputs are."""
-        return np.moveaxis(gradient, 1, self._steps_axis)
+        return gradient if self._steps_axis == 1 else np.moveaxis(gradient, 1, self._steps_axis)
 
     def _like_outputs(self, pooled: NDArray[Any]) -> NDArray[Any]:
         """(batch, features) as the layer returns it."""
@@ -129,9 +130,18 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
     def backpropagate(
         self, remembered: tuple[int, NDArray[np.bool_] | None], upstream: NDArray[Any]
     ) -> NDArray[Any]:
-        """To every step that counts its share of upstream; to the others zero."""
+        """To every step that counts its share of upstream; to the others zero.
+
+        Where all count, one row stands for all steps (a read-only array with a stride of zero).
+        """
         wide, _ = for_loops(self._without_step(upstream))
-        return self._like_inputs(spread_mean(wide, *remembered))
+        steps, mask = remembered
+        if mask is not None:
+            return self._like_inputs(spread_mean(wide, steps, mask))
+        with np.errstate(all="ignore"):
+            share = np.divide(wide, max(steps, 1), dtype=np.float64).astype(wide.dtype, copy=False)
+        batch, features = wide.shape
+        return self._like_inputs(np.broadcast_to(share[:, np.newaxis], (batch, steps, features)))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """None: the steps are gone."""

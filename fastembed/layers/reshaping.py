@@ -174,7 +174,10 @@ class Reshape(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes a layer like this one, as the Keras of the layer's era writes it."""
-        return {**super().get_config(), **self._dialect.entries("Reshape", {"target_shape": self.target_shape})}
+        return {
+            **super().get_config(),
+            **self._dialect.entries("Reshape", {"target_shape": self.target_shape}),
+        }
 
 
 class Permute(Layer):

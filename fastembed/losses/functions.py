@@ -168,6 +168,11 @@ def _positive(x: NDArray[Any]) -> tuple[NDArray[Any], Callable[[], NDArray[Any]]
     return np.maximum(x, 0), lambda: np.heaviside(x, 0.5)
 
 
+def _side(error: NDArray[Any]) -> NDArray[Any]:
+    """The slope of its size. JAX takes that of ``abs(0)`` to be 1, and an error is minus what Keras takes."""
+    return np.sign(error) - (error == 0)
+
+
 def _sigmoid(x: NDArray[Any], power: NDArray[Any]) -> NDArray[Any]:
     """``1 / (1 + exp(-x))`` where ``power`` is ``exp(-abs(x))``."""
     return np.where(x >= 0, 1, power) / (1 + power)
@@ -664,7 +669,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
 
 @_loss_function()
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
-    """The mean of ``abs(y_true - y_pred)``; where that is 0 so is the gradient.
+    """The mean of ``abs(y_true - y_pred)``.
 
     Parameters
     ----------
@@ -680,7 +685,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     array([0.75], dtype=float32)
     """
     error = y_pred - y_true
-    return _mean(np.abs(error), lambda: np.sign(error))
+    return _mean(np.abs(error), lambda: _side(error))
 
 
 @_loss_function()
@@ -702,7 +707,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     """
     scale = np.maximum(np.abs(y_true), epsilon())
     error = (y_pred - y_true) / scale
-    values, pullback = _mean(np.abs(error), lambda: np.sign(error) / scale)
+    values, pullback = _mean(np.abs(error), lambda: _side(error) / scale)
     return 100 * values, lambda upstream: pullback(100 * upstream)
 
 

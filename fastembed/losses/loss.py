@@ -212,7 +212,7 @@ class Loss(Configurable):
                 raise
             values, pullback, *own = self._forward(counted, predictions)
         if own and own[0] is not None:
-            mask = own[0] if mask is None else own[0] & (np.asarray(mask) != 0)
+            mask = own[0] if mask is None else np.logical_and(*of_one_rank(own[0], np.asarray(mask)))
         weights = self._weights(sample_weight, mask)
         if weights is None:
             value, upstream = self._reduced(values)
@@ -361,7 +361,8 @@ class LossFunctionWrapper(Loss):
         if not callable(function):
             raise _no_gradient(self)
         one, other = of_one_rank(np.asarray(y_true), np.asarray(y_pred))
-        return np.asarray(function(one, other, upstream, **self._fn_kwargs)).reshape(np.shape(y_pred))
+        found = np.asarray(function(one, other, upstream, **self._fn_kwargs))
+        return found.reshape(np.shape(y_pred)) if found.shape == other.shape else found
 
     def get_config(self) -> dict[str, Any]:
         return {

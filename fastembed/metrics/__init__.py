@@ -1,9 +1,9 @@
 """Metrics, as in Keras: what is told of a model's predictions, over all batches since the last reset.
 
 A metric is given labels and predictions of a batch with `update_state`, says with `result` what follows from
-all of them, and begins anew after `reset_state`. Formulas, defaults, and what weights do: keras/src/metrics of
-Keras 3.15. Functions of labels and predictions give a value for each sample; the metric of the same name is
-their mean. The snake-case names are names of the classes for `get`, as in Keras 3.
+all of them, and begins anew after `reset_state`. Formulas, defaults, and what weights do: keras/src/metrics
+of Keras 3.15. Functions of labels and predictions give a value for each sample; the metric of the same name
+is their mean. The snake-case names are names of the classes for `get`, as in Keras 3.
 """
 
 from __future__ import annotations
@@ -88,6 +88,96 @@ from fastembed.metrics.regression import (
 )
 from fastembed.names import snake_case
 
+__all__ = [
+    "ACC",
+    "AUC",
+    "BCE",
+    "KLD",
+    "MAE",
+    "MAPE",
+    "MSE",
+    "MSLE",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryCrossentropy",
+    "CategoricalAccuracy",
+    "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "ConcordanceCorrelation",
+    "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "Hinge",
+    "KLDivergence",
+    "LogCoshError",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanMetricWrapper",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Metric",
+    "PearsonCorrelation",
+    "Poisson",
+    "Precision",
+    "PrecisionAtRecall",
+    "R2Score",
+    "Recall",
+    "RecallAtPrecision",
+    "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
+    "SquaredHinge",
+    "Sum",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
+    "acc",
+    "accuracy",
+    "bce",
+    "binary_accuracy",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_accuracy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "concordance_correlation",
+    "cosine_proximity",
+    "cosine_similarity",
+    "deserialize",
+    "for_string",
+    "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "kld",
+    "kullback_leibler_divergence",
+    "log_cosh",
+    "logcosh",
+    "mae",
+    "mape",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "mse",
+    "msle",
+    "pearson_correlation",
+    "poisson",
+    "serialize",
+    "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy",
+    "squared_hinge",
+    "top_k_categorical_accuracy",
+]
+
 # --- Names ----------------------------------------------------------------------------------------
 
 acc = ACC = accuracy
@@ -122,7 +212,11 @@ _OF_FUNCTIONS = {
 _registry = Registry(
     "metric",
     {
-        **{name: _OF_FUNCTIONS[function] for name, function in _FUNCTIONS.items() if function in _OF_FUNCTIONS},
+        **{
+            name: _OF_FUNCTIONS[function]
+            for name, function in _FUNCTIONS.items()
+            if function in _OF_FUNCTIONS
+        },
         **{snake_case(name): cls for name, cls in _CLASSES.items()},
         **_CLASSES,
     },
@@ -184,8 +278,8 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     Parameters
     ----------
     config : None, str or dict
-        ``{"class_name", "config"}`` (Keras 2), the same with ``"module"`` and ``"registered_name"`` (Keras 3),
-        or a name. Nothing that it names is imported.
+        ``{"class_name", "config"}`` (Keras 2), the same with ``"module"`` and ``"registered_name"``
+        (Keras 3), or a name. Nothing that it names is imported.
     custom_objects : mapping of str to class or function, optional
         Classes and functions of the caller's own, by the names that configs give them.
 
@@ -209,10 +303,10 @@ def for_string(identifier: Any, y_true_shape: Sequence[Any], y_pred_shape: Seque
     Parameters
     ----------
     identifier : str, Metric, class, dict or callable
-        ``"accuracy"`` or ``"acc"`` (whatever the case) is the accuracy that fits the shapes, ``"crossentropy"``
-        or ``"ce"`` the crossentropy: binary if there is one prediction a sample, sparse if the labels have an
-        axis less or one number where predictions have more, and categorical otherwise. Anything else means
-        what it means to `get`; a function is averaged.
+        ``"accuracy"`` or ``"acc"`` (whatever the case) is the accuracy that fits the shapes,
+        ``"crossentropy"`` or ``"ce"`` the crossentropy: binary if there is one prediction a sample, sparse
+        if the labels have an axis less or one number where predictions have more, and categorical otherwise.
+        Anything else means what it means to `get`; a function is averaged.
     y_true_shape, y_pred_shape : sequence of int or None
         Of a batch.
 
@@ -265,6 +359,3 @@ def _kind(y_true_shape: Sequence[Any], y_pred_shape: Sequence[Any]) -> int:
     if len(y_pred_shape) < 2 or y_pred_shape[-1] == 1:
         return 0
     return 1 if len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1 else 2
-
-
-__all__ = [*_FUNCTIONS, *_CLASSES, "deserialize", "for_string", "get", "serialize"]

@@ -191,8 +191,8 @@ def _among_best(true: NDArray[Any], pred: NDArray[Any], k: int) -> NDArray[Any]:
     if outside.any():
         first = int(np.argmax(outside))
         raise ValueError(
-            f"y_true has the class {classes[first]} at position {first}, and y_pred has scores for the classes "
-            f"0 to {number - 1}"
+            f"y_true has the class {classes[first]} at position {first}, and y_pred has scores for the "
+            f"classes 0 to {number - 1}"
         )
     own = np.take_along_axis(scores, classes[:, None], axis=-1)
     own = np.where(np.isnan(own), -np.inf, own)  # no number is no large one
@@ -361,7 +361,9 @@ class TopKCategoricalAccuracy(FunctionMetric):
 
     _direction = "up"
 
-    def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None) -> None:
+    def __init__(
+        self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None
+    ) -> None:
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
         self.k = k
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed.dtypes import array_dtype, floatx
+from fastembed._floats import default_floats
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -18,27 +18,12 @@ def as_array(x: ArrayLike) -> NDArray[Any]:
     >>> as_array([0.5]).dtype, as_array(np.float64([0.5])).dtype
     (dtype('float32'), dtype('float64'))
     """
-    if type(x) is np.ndarray:
-        return x
-    array = np.asarray(x)
-    if array.dtype == np.float64 and not hasattr(x, "dtype"):
-        return array.astype(array_dtype(floatx()))
-    return array
+    return x if type(x) is np.ndarray else np.asarray(default_floats(x))
 
 
-def to_same_rank(
-    a: NDArray[Any], b: NDArray[Any], expand_rank_1: bool = True
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A last axis of length 1 comes or goes where the ranks differ by one: ``(n,)`` beside ``(n, 1)``.
+def to_same_rank(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A last axis of length 1 comes where the ranks are 1 and 2, and goes where higher ones differ by one.
 
-    Parameters
-    ----------
-    a, b : ndarray
-    expand_rank_1 : bool, default True
-        ``(n,)`` becomes ``(n, 1)``; otherwise the other loses its axis, as it does for higher ranks.
-
-    Notes
-    -----
     ``squeeze_or_expand_to_same_rank`` in keras/src/losses/loss.py of Keras 3.15.
 
     Examples
@@ -48,9 +33,9 @@ def to_same_rank(
     ((4, 1), (4, 1))
     """
     if a.ndim == b.ndim + 1 and a.shape[-1] == 1:
-        return (a, b[..., None]) if b.ndim == 1 and expand_rank_1 else (a[..., 0], b)
+        return (a, b[..., None]) if b.ndim == 1 else (a[..., 0], b)
     if b.ndim == a.ndim + 1 and b.shape[-1] == 1:
-        return (a[..., None], b) if a.ndim == 1 and expand_rank_1 else (a, b[..., 0])
+        return (a[..., None], b) if a.ndim == 1 else (a, b[..., 0])
     return a, b
 
 
@@ -85,8 +70,10 @@ def misfit(y_true: NDArray[Any], y_pred: NDArray[Any], wanted: str) -> ValueErro
     return ValueError(f"y_true of shape {y_true.shape} does not fit y_pred of shape {y_pred.shape}: {wanted}")
 
 
-def stretched(weights: NDArray[Any], shape: tuple[int, ...], what: str = "sample_weight") -> NDArray[Any]:
-    """``weights`` broadcast to the shape of what they weigh.
+def stretched(
+    weights: NDArray[Any], shape: tuple[int, ...], what: str = "sample_weight", axes: tuple[int, ...] = ()
+) -> NDArray[Any]:
+    """``weights``, with further ``axes`` of length 1, broadcast to the shape of what they weigh.
 
     >>> stretched(np.ones(3), (2, 2))
     Traceback (most recent call last):
@@ -97,9 +84,21 @@ def stretched(weights: NDArray[Any], shape: tuple[int, ...], what: str = "sample
     if weights.shape == shape:
         return weights
     try:
-        return np.broadcast_to(weights, shape)
+        return np.broadcast_to(weights.reshape(weights.shape + axes), shape)
     except ValueError:
         raise ValueError(
             f"{what} of shape {weights.shape} does not fit values of shape {shape}: give one weight for each "
             "sample, or weights that can be broadcast to them"
         ) from None
+
+
+def spread(sample_weight: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Weights of samples, or of as many leading axes as they have, in the shape of the values.
+
+    >>> spread([1.0, 2.0], (2, 3)).tolist()
+    [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+    """
+    weights = as_array(sample_weight)
+    if weights.ndim == len(shape) + 1 and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    return stretched(weights, shape, axes=(1,) * (len(shape) - weights.ndim))

@@ -14,7 +14,7 @@ import numpy as np
 from fastembed import activations
 from fastembed._registry import deserialize_keras_object
 from fastembed.dtypes import epsilon, floatx
-from fastembed.metrics.arrays import as_array, misfit, stretched, to_same_rank
+from fastembed.metrics.arrays import as_array, misfit, spread, stretched, to_same_rank
 from fastembed.metrics.metric import Metric, Total
 
 if TYPE_CHECKING:
@@ -24,35 +24,58 @@ if TYPE_CHECKING:
 Thresholds = Union[float, Sequence[float], None]
 Below = Callable[["NDArray[Any]"], "NDArray[np.intp]"]
 
+_SEVERAL = (list, tuple, np.ndarray)
 _LEAST = -1e10  # Keras's score of a class that is not among the best k
 
 
 # --- How many thresholds lie below a prediction ---------------------------------------------------
 
 
+class _BelowOne:
+    """Of one threshold."""
+
+    def __init__(self, threshold: Any) -> None:
+        self.threshold = threshold
+
+    def __call__(self, p: NDArray[Any]) -> NDArray[np.intp]:
+        return (p > self.threshold).astype(np.intp)
+
+
+class _BelowEven:
+    """Of thresholds that divide [0, 1] evenly.
+
+    Keras says by arithmetic between which two a prediction lies: near a threshold that is not always what
+    comparing says.
+    """
+
+    def __init__(self, steps: Any, least: int) -> None:
+        self.steps, self.least = steps, least
+
+    def __call__(self, p: NDArray[Any]) -> NDArray[np.intp]:
+        inside = np.minimum(np.fmax(p, 0), 1)  # a NaN counts as 0
+        found = np.ceil(inside * self.steps).astype(np.intp)
+        return np.maximum(found, self.least) if self.least else found
+
+
+class _BelowRising:
+    """Of any thresholds, which ascend."""
+
+    def __init__(self, thresholds: NDArray[Any]) -> None:
+        self.thresholds = thresholds
+
+    def __call__(self, p: NDArray[Any]) -> NDArray[np.intp]:
+        return np.searchsorted(self.thresholds, np.where(np.isnan(p), -np.inf, p))
+
+
 def _below(thresholds: Sequence[float], dtype: type[np.floating[Any]]) -> Below:
-    """The function that says how many of these thresholds, which ascend, lie below each prediction."""
+    """What says how many of these thresholds, which ascend, lie below each prediction."""
     n = len(thresholds)
     if n == 1:
-        only = dtype(thresholds[0])
-        return lambda p: (p > only).astype(np.intp)
+        return _BelowOne(dtype(thresholds[0]))
     if _are_even(thresholds):
-        # Keras says by arithmetic between which two a prediction lies: near a threshold that is
-        # not always what comparing says.
-        least = 1 if thresholds[0] < 0 or thresholds[-1] > 1 else 0
-
-        def between(p: NDArray[Any]) -> NDArray[np.intp]:
-            inside = np.minimum(np.fmax(p, 0), 1)  # a NaN counts as 0
-            found = np.ceil(inside * dtype(n - 1)).astype(np.intp)
-            return np.maximum(found, least) if least else found
-
-        return between
-    sought = np.asarray(thresholds, dtype)
-
-    def searched(p: NDArray[Any]) -> NDArray[np.intp]:
-        return np.searchsorted(sought, np.where(np.isnan(p), -np.inf, p))
-
-    return searched
+        # Beyond [0, 1] the first lies below all predictions, and the last below none.
+        return _BelowEven(dtype(n - 1), 1 if thresholds[0] < 0 or thresholds[-1] > 1 else 0)
+    return _BelowRising(np.asarray(thresholds, dtype))
 
 
 def _are_even(thresholds: Sequence[float]) -> bool:
@@ -63,7 +86,7 @@ def _are_even(thresholds: Sequence[float]) -> bool:
 def _as_thresholds(thresholds: Thresholds, default: float) -> list[float]:
     if thresholds is None:
         return [default]
-    several = list(thresholds) if isinstance(thresholds, (list, tuple, np.ndarray)) else [thresholds]
+    several: list[Any] = list(thresholds) if isinstance(thresholds, _SEVERAL) else [thresholds]
     if not several or any(t is None or not 0 <= t <= 1 for t in several):
         raise ValueError(f"Threshold values must be in [0, 1]. Received: {thresholds}")
     return several
@@ -121,7 +144,9 @@ def _best(scores: NDArray[Any], k: int) -> NDArray[np.bool_]:
     """Where the ``k`` largest scores of each row are; of equal ones the first count."""
     number = scores.shape[-1] if scores.ndim else 0
     if not 0 < k <= number:
-        raise ValueError(f"top_k={k} needs predictions of at least {k} classes; received shape {scores.shape}")
+        raise ValueError(
+            f"top_k={k} needs predictions of at least {k} classes; received shape {scores.shape}"
+        )
     least = np.partition(scores, number - k, axis=-1)[..., number - k, None]
     above, equal = scores > least, scores == least
     room = k - np.count_nonzero(above, axis=-1, keepdims=True)
@@ -131,7 +156,12 @@ def _best(scores: NDArray[Any], k: int) -> NDArray[np.bool_]:
 class _Confusion(Metric):
     """A metric whose state are some of the four counts."""
 
-    _state: ClassVar[tuple[str, ...]] = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+    _state: ClassVar[tuple[str, ...]] = (
+        "true_positives",
+        "false_positives",
+        "true_negatives",
+        "false_negatives",
+    )
     top_k: int | None = None
     class_id: int | None = None
 
@@ -152,7 +182,9 @@ class _Confusion(Metric):
         for name in self._state:
             setattr(self, name, self._total(name, (self._n, *columns)))
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -181,15 +213,11 @@ class _Confusion(Metric):
             pred, labels = to_same_rank(pred, labels)
             if labels.shape != pred.shape:
                 raise misfit(true, as_array(y_pred), "one label is needed for each prediction")
-        weights = None
-        if sample_weight is not None:
-            weights = as_array(sample_weight)[..., None]
-            weights = to_same_rank(labels, weights, expand_rank_1=False)[1]
         if self.top_k is not None:
             pred = np.where(_best(pred, self.top_k), pred, pred.dtype.type(_LEAST))
         if self.class_id is not None:
             labels, pred = self._of_class(labels), self._of_class(pred)
-        return labels, pred, None if weights is None else stretched(weights, pred.shape)
+        return labels, pred, None if sample_weight is None else spread(sample_weight, pred.shape)
 
     def _of_class(self, values: NDArray[Any]) -> NDArray[Any]:
         number = self.class_id
@@ -240,7 +268,7 @@ class _Count(_Confusion):
 
     def result(self) -> Any:
         """The count: a number, or one for each threshold."""
-        return self._only(self.accumulator.numbers)
+        return self._only(np.array(self.accumulator.numbers))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -465,8 +493,7 @@ class _AtRate(_OverGrid):
             )
         if num_thresholds <= 0:
             raise ValueError(
-                "Argument `num_thresholds` must be an integer > 0. Received: "
-                f"num_thresholds={num_thresholds}"
+                f"Argument `num_thresholds` must be an integer > 0. Received: num_thresholds={num_thresholds}"
             )
         self.value = value
         self.num_thresholds = num_thresholds
@@ -710,8 +737,7 @@ class AUC(_OverGrid):
             num_thresholds = len(inner) + 2
         elif num_thresholds <= 1:
             raise ValueError(
-                "Argument `num_thresholds` must be an integer > 1. Received: "
-                f"num_thresholds={num_thresholds}"
+                f"Argument `num_thresholds` must be an integer > 1. Received: num_thresholds={num_thresholds}"
             )
         else:
             inner = [(i + 1) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
@@ -739,7 +765,9 @@ class AUC(_OverGrid):
         self._columns = number
         self._make_state(number)
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -794,9 +822,7 @@ class AUC(_OverGrid):
                 return np.mean(areas)
             return _ratio(np.sum(areas * self.label_weights), np.sum(self.label_weights))[()]
 
-    def _parts(
-        self, tp: NDArray[Any], fp: NDArray[Any], tn: NDArray[Any], fn: NDArray[Any]
-    ) -> NDArray[Any]:
+    def _parts(self, tp: NDArray[Any], fp: NDArray[Any], tn: NDArray[Any], fn: NDArray[Any]) -> NDArray[Any]:
         """The area between each threshold and the next."""
         if self.curve == "PR" and self.summation_method == "interpolation":
             return _interpolated_pr(tp, fp, fn)

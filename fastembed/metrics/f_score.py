@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastembed.dtypes import epsilon
-from fastembed.metrics.arrays import as_array, misfit, stretched
+from fastembed.metrics.arrays import as_array, misfit, spread
 from fastembed.metrics.metric import Metric, Total
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class FBetaScore(Metric):
     Examples
     --------
     >>> metric = FBetaScore(beta=2.0, threshold=0.5)
-    >>> metric.update_state([[1, 1, 1], [1, 0, 0], [1, 1, 0]], [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]])
+    >>> y_pred = [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]]
+    >>> metric.update_state([[1, 1, 1], [1, 0, 0], [1, 1, 0]], y_pred)
     >>> metric.result().round(4)
     array([0.3846, 0.9091, 0.8333], dtype=float32)
     """
@@ -80,7 +81,9 @@ class FBetaScore(Metric):
         self.threshold = threshold
         self._classes: int | None = None
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -100,7 +103,9 @@ class FBetaScore(Metric):
         pred = as_array(y_pred).astype(self._state_dtype, copy=False)
         classes = pred.shape[-1] if pred.ndim == 2 else None
         if true.shape != pred.shape or classes is None or self._classes not in (None, classes):
-            of_earlier = "" if self._classes is None else f", with {self._classes} classes as in the first batch"
+            of_earlier = (
+                "" if self._classes is None else f", with {self._classes} classes as in the first batch"
+            )
             raise misfit(true, pred, f"both have to be of shape (batch_size, classes){of_earlier}")
         if self.threshold is None:
             chosen = (pred >= np.max(pred, axis=-1, keepdims=True)) & (np.abs(pred) > 1e-9)
@@ -109,8 +114,7 @@ class FBetaScore(Metric):
         hit = chosen.astype(true.dtype)
         parts = (hit * true, hit * (1 - true), (1 - hit) * true, true)
         if sample_weight is not None:
-            given = as_array(sample_weight).astype(true.dtype, copy=False)
-            weights = stretched(given[:, None] if given.ndim == 1 else given, true.shape)
+            weights = spread(sample_weight, true.shape).astype(true.dtype, copy=False)
             parts = tuple(part * weights for part in parts)
         if self._classes is None:
             self._classes = classes

@@ -191,7 +191,8 @@ class Metric(Configurable):
     def _check_made(self) -> None:
         if "_variables" not in vars(self):
             raise RuntimeError(
-                f"You forgot to call `super().__init__()` in `{type(self).__name__}.__init__()`: call it first"
+                f"You forgot to call `super().__init__()` in `{type(self).__name__}.__init__()`: call it "
+                "first"
             )
 
     # --- Batches ----------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ class Metric(Configurable):
         raise NotImplementedError(f"{type(self).__name__} does not define update_state()")
 
     def result(self) -> Any:
-        """What follows from all batches since the last `reset_state`: a number, an array, or a dict of them."""
+        """What follows from all batches since the last `reset_state`: a number, an array, a dict of them."""
         raise NotImplementedError(f"{type(self).__name__} does not define result()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

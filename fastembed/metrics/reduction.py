@@ -20,7 +20,9 @@ _NUMBERS = frozenset({float, int, np.float32, np.float64, np.int64, np.int32})
 
 
 def samplewise(
-    values: NDArray[Any], sample_weight: ArrayLike, reduce: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]]
+    values: NDArray[Any],
+    sample_weight: ArrayLike,
+    reduce: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The weighted values of samples, and their weights.
 
@@ -145,9 +147,7 @@ class Mean(Metric):
                 self._count(total, shape[0] if shape else 1)
             else:
                 values, weights = samplewise(values, sample_weight, _mean)
-                self._count(
-                    float(np.add.reduce(values, axis=None)), float(np.add.reduce(weights, axis=None))
-                )
+                self._count(float(np.add.reduce(values, axis=None)), float(np.add.reduce(weights, axis=None)))
 
     def _count(self, total: float, count: float) -> None:
         # Python's floats are quicker than NumPy's, never warn, and are rounded once.

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastembed._floats import widened
 from fastembed.dtypes import epsilon
-from fastembed.metrics.arrays import as_array, fitting, misfit, stretched, to_same_rank
+from fastembed.metrics.arrays import as_array, fitting, misfit, spread, to_same_rank
 from fastembed.metrics.metric import Metric, Total
 from fastembed.metrics.reduction import FunctionMetric, Mean
 
@@ -249,7 +249,9 @@ class RootMeanSquaredError(Mean):
 
 
 class R2Score(Metric):
-    """How much of the labels' variance is explained: ``1 - sum((y_true - y_pred)**2) / sum((y_true - mean)**2)``.
+    """How much of the variance of labels is explained: 1 less the squared errors in squared deviations.
+
+    ``1 - sum((y_true - y_pred)**2) / sum((y_true - mean(y_true))**2)``.
 
     Parameters
     ----------
@@ -306,7 +308,9 @@ class R2Score(Metric):
         self.num_samples = self._total("num_samples")
         self._outputs: int | None = None
 
-    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch into account.
 
         Parameters
@@ -324,10 +328,11 @@ class R2Score(Metric):
         true, pred = to_same_rank(given, as_array(y_pred).astype(self._state_dtype, copy=False))
         outputs = pred.shape[-1] if pred.ndim == 2 else None
         if true.shape != pred.shape or outputs is None or self._outputs not in (None, outputs):
-            of_earlier = "" if self._outputs is None else f", with {self._outputs} outputs as in the first batch"
+            of_earlier = (
+                "" if self._outputs is None else f", with {self._outputs} outputs as in the first batch"
+            )
             raise misfit(given, pred, f"both have to be of shape (batch_size, outputs){of_earlier}")
-        weights = as_array(1.0 if sample_weight is None else sample_weight)
-        weights = stretched(weights[:, None] if weights.ndim == 1 else weights, true.shape)
+        weights = spread(1.0 if sample_weight is None else sample_weight, true.shape)
         weights = weights.astype(true.dtype, copy=False)
         if self._outputs is None:
             self._outputs = outputs
@@ -359,8 +364,8 @@ class R2Score(Metric):
         n, p = float(self.num_samples.numbers), self.num_regressors
         if p >= n - 1:
             warnings.warn(
-                "The adjusted R2 score needs more numbers than regressors and one: falling back to the standard "
-                f"R2 score. Received: {n:.0f} numbers, num_regressors={p}",
+                "The adjusted R2 score needs more numbers than regressors and one: falling back to the "
+                f"standard R2 score. Received: {n:.0f} numbers, num_regressors={p}",
                 stacklevel=3,
             )
             return scores

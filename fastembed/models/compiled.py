@@ -399,9 +399,12 @@ class _OutputMetric:
 
     def __init__(self, number: int, given: Any, weighted: bool) -> None:
         self.number, self.given, self.weighted = number, given, weighted
-        by_shape = isinstance(given, str) and given.lower() in _METRICS_BY_SHAPE
-        self.metric: Any = None if by_shape else metrics_module.for_string(given, (None,), (None, 1))
-        self.name: str = given if by_shape else self.metric.name
+        self.metric: Any = None
+        if isinstance(given, str) and given.lower() in _METRICS_BY_SHAPE:
+            self.name: str = given
+        else:
+            self.metric = metrics_module.for_string(given, (None,), (None, 1))
+            self.name = self.metric.name
 
 
 class CompiledMetrics:

@@ -490,6 +490,14 @@ class Model(Trainer, Layer):
         with _Inside(_Context(training, self, _context.get(_OUTSIDE))):
             return program.run(inputs)
 
+    def _forget_losses(self) -> None:
+        program = self._program
+        if program is None or not program.plan().direct:
+            super()._forget_losses()
+        else:  # no layer of the graph holds others
+            self._losses.clear()
+            program.forget_losses()
+
     def _record(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
         """Outputs, masks and the tape that `_backpropagate` takes: a call that trains."""
         if self._inlined() is None:

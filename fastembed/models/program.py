@@ -9,15 +9,18 @@ steps like the others.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastembed.dtypes import array_dtype
+from fastembed.layers.embedding import Embedding
 from fastembed.layers.graph import KerasTensor, Node, flatten, map_structure
 from fastembed.layers.input_spec import assert_input_compatibility
 from fastembed.layers.layer import Layer
+from fastembed.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +77,11 @@ class _Step:
 
     def arguments(self, values: list[Array]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Of the call, with the arrays in place."""
+        if self.source >= 0:
+            value = values[self.source]
+            if self.dtype is not None and getattr(value, "dtype", None) is not self.dtype:
+                value = self.layer._as_input(value)
+            return (value,), {}
 
         def filled(each: Any) -> Any:
             if type(each) is not _Slot:
@@ -98,6 +106,55 @@ class _Step:
         return None if all(each is None for each in flatten(found)) else found
 
 
+class _PooledLookup:
+    """Two steps as one: a lookup, and what makes one vector of the rows of each example.
+
+    Many examples are taken a block after the other, so that rows are read again while a cache holds them.
+    Neither layer looks at one example for the sake of another: blocks do not show in the result.
+    """
+
+    _BYTES = 4 * 1024 * 1024  # of the rows of a block, which cores share
+
+    def __init__(self, lookup: _Step, pooling: _Step) -> None:
+        self.layer, self.source, self.dtype, self.check = lookup.layer, lookup.source, None, lookup.check
+        self.target = pooling.target
+        self._lookup, self._pooling = lookup, pooling
+        row_bytes = lookup.layer.output_dim * array_dtype(lookup.layer.compute_dtype).itemsize
+        self._most = max(1, self._BYTES // row_bytes)  # ids of a block
+
+    @staticmethod
+    def fits(lookup: _Step, pooling: _Step) -> bool:
+        """Whether two steps are such: layers of ours, exactly, which see each example alone."""
+        layer = lookup.layer
+        return (
+            type(layer) is Embedding
+            and type(pooling.layer) in (GlobalAveragePooling1D, GlobalMaxPooling1D)
+            and not layer.lora_enabled  # whose product may have other last bits for other batches
+            and pooling.layer.compute_dtype == layer.compute_dtype
+            and lookup.direct
+            and pooling.direct
+            and lookup.source >= 0
+            and pooling.source == lookup.target
+        )
+
+    def call(self, ids: Array) -> Array:
+        """What the second layer makes of what the first does."""
+        size = getattr(ids, "size", 0)
+        if size > 2 * self._most:
+            with contextlib.suppress(IndexError, TypeError, ValueError):  # which the whole says of the whole
+                return self._by_blocks(ids, max(1, self._most * len(ids) // size))
+        rows = self._lookup.call(ids)
+        try:
+            return self._pooling.call(rows)
+        except ValueError:
+            self._pooling.check(rows)
+            raise
+
+    def _by_blocks(self, ids: Array, examples: int) -> Array:
+        blocks = (ids[start : start + examples] for start in range(0, len(ids), examples))
+        return np.concatenate([self._pooling.call(self._lookup.call(block)) for block in blocks])
+
+
 class Tape(NamedTuple):
     """What a recorded run leaves for its gradient: each step with what its layer remembers."""
 
@@ -110,6 +167,7 @@ class _Plan(NamedTuple):
 
     changes: int
     steps: list[_Step]
+    quick: list[Any]  # the steps as they run where nothing is recorded and there is no mask
     slots: int
     outputs: list[int]
     integers_stay: list[bool]  # of each input: whether it comes to an Embedding as it is
@@ -132,7 +190,7 @@ class Program:
     ) -> None:
         self._inputs, self._outputs, self._nodes = list(inputs), list(outputs), list(nodes)
         self._watched: list[Any] = []
-        self._plan = _Plan(-1, [], 0, [], [], False, True)
+        self._plan = _Plan(-1, [], [], 0, [], [], False, True)
 
     # --- Planned ------------------------------------------------------------------------------------
 
@@ -180,12 +238,18 @@ class Program:
         return _Plan(
             sum(layer._changes for layer in self._watched),
             steps,
+            _quick(steps, outputs),
             next(slots),
             outputs,
             [_stay_integers(number, steps) for number in range(len(self._inputs))],
             any(step.masked for step in steps),
             all(step.direct for step in steps),
         )
+
+    def forget_losses(self) -> None:
+        """Forget what the layers' last calls added to their losses."""
+        for layer in self._watched:
+            layer._losses.clear()
 
     # --- Run ----------------------------------------------------------------------------------------
 
@@ -202,7 +266,7 @@ class Program:
         values = [*inputs, *[None] * (plan.slots - len(inputs))]
         if plan.masked or masks:
             return self._run_masked(plan, values, masks)
-        for step in plan.steps:
+        for step in plan.quick:
             if step.source >= 0 and step.target >= 0:
                 value = values[step.source]
                 if step.dtype is not None and value.dtype is not step.dtype:
@@ -274,19 +338,20 @@ class Program:
         """
         plan = self.plan()
         values = [*inputs, *[None] * (plan.slots - len(inputs))]
+        masked = plan.masked or bool(masks)
         masks = [*masks, *[None] * (plan.slots - len(masks))]
         wanted = [of_inputs] * len(inputs) + [False] * (plan.slots - len(inputs))
         tape = Tape([], plan)
         try:
             for step in plan.steps:
-                self._record_step(step, values, masks, wanted, tape)
+                self._record_step(step, values, masks if masked else None, wanted, tape)
         except BaseException:
             self.discard(tape)
             raise
         return [values[slot] for slot in plan.outputs], [masks[slot] for slot in plan.outputs], tape
 
     def _record_step(
-        self, step: _Step, values: list[Array], masks: list[Any], wanted: list[bool], tape: Tape
+        self, step: _Step, values: list[Array], masks: list[Any] | None, wanted: list[bool], tape: Tape
     ) -> None:
         layer = step.layer
         learns = step.learns or any(wanted[slot] for slot in step.sources)
@@ -295,7 +360,8 @@ class Program:
         args, kwargs = step.arguments(values)
         if step.takes_training:
             kwargs.setdefault("training", True)
-        self._mask(step, args, kwargs, masks)
+        if masks is not None:
+            self._mask(step, args, kwargs, masks)
         if not step.direct:
             tape.entries.append((step, None, None))  # first, so that an error leaves nothing behind
         try:
@@ -315,10 +381,10 @@ class Program:
         if not step.direct:
             tape.entries[-1] = (step, None, shapes)
             return
-        told = {}
-        if layer._remember_parameters:
+        named = kwargs
+        if len(args) > 1:
             named = {**dict(zip(list(layer._call_signature.parameters)[2:], args[1:])), **kwargs}
-            told = {name: named[name] for name in layer._remember_parameters & named.keys()}
+        told = {name: named[name] for name in named if name in layer._remember_parameters}
         remembered = layer.remember(args[0] if args else None, outputs, **told)
         tape.entries.append((step, remembered, shapes))
 
@@ -386,6 +452,19 @@ def _stay_integers(slot: int, steps: list[_Step]) -> bool:
             if not step.layer.weights:
                 same.update(step.targets)
     return False
+
+
+def _quick(steps: list[_Step], outputs: list[int]) -> list[Any]:
+    """The steps, with each lookup whose rows are only pooled as one with the pooling."""
+    read = [slot for step in steps for slot in step.sources] + outputs
+    quick: list[Any] = []
+    for step in steps:
+        before = quick[-1] if quick else None
+        if type(before) is _Step and _PooledLookup.fits(before, step) and read.count(before.target) == 1:
+            quick[-1] = _PooledLookup(before, step)
+        else:
+            quick.append(step)
+    return quick
 
 
 def _add(gradients: list[Any], slot: int, gradient: NDArray[Any] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastembed import eras
@@ -186,7 +187,6 @@ class Sequential(Model):
             "change the "
             "layers in this model."
         )
-
 
     def get_config(self) -> Any:
         """The layers, as the Keras of the model's era writes them: in Keras 1 a bare list."""

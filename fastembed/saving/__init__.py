@@ -13,6 +13,8 @@ The names by which configs know the user's own classes are here too, as in keras
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastembed import optimizers as _  # noqa: F401 (whose configs deserialize_keras_object reads)
 from fastembed._custom_objects import (
     CustomObjectScope,
@@ -41,3 +43,14 @@ __all__ = [
     "register_keras_serializable",
     "serialize_keras_object",
 ]
+
+_OF_MODELS = ("load_model", "save_model", "load_weights", "save_weights")
+
+
+def __getattr__(name: str) -> Any:
+    """Hand on what Keras has here too, and which knows models: the one import from a floor above."""
+    if name in _OF_MODELS:
+        from fastembed.models import files
+
+        return getattr(files, name)
+    raise AttributeError(f"module 'fastembed.saving' has no attribute {name!r}")

@@ -21,6 +21,7 @@ cdef extern from "additions.h" nogil:
         Py_ssize_t* outside
         char* target
         const char* values
+        Py_ssize_t times
         size_t row_bytes
         Py_ssize_t itemsize
         Py_ssize_t ahead
@@ -54,9 +55,10 @@ cdef bint addable(values)
 
 # Say what is to be added up by row and in how many parts: `team` becomes that of the sort and of what
 # follows it. Returns memory for it, to be freed. `view` is what `open_ids` filled, and the shape of `values`
-# begins with that of the ids.
+# begins with that of the ids, unless each of them belongs to so many `times` ids in a row.
 cdef char* open_sums(
-    fe_additions* job, Team* team, Ids* view, cnp.ndarray values, Py_ssize_t rows, fe_policy policy
+    fe_additions* job, Team* team, Ids* view, cnp.ndarray values, Py_ssize_t rows, fe_policy policy,
+    Py_ssize_t times=*,
 ) except NULL
 
 # Copy and check the ids; return the first outside the table. If there is none, `job.order` then has the
