@@ -214,11 +214,8 @@ class Registry:
 def _complete(made: Any, config: Mapping[str, Any]) -> None:
     """Build and compile what a config describes as built and compiled."""
     built_for, compiled_for = config.get("build_config"), config.get("compile_config")
-    if (
-        isinstance(built_for, Mapping)
-        and hasattr(made, "build_from_config")
-        and not getattr(made, "built", False)
-    ):
+    is_built = getattr(made, "built", False)
+    if isinstance(built_for, Mapping) and hasattr(made, "build_from_config") and not is_built:
         with reading(built_for, f"what a {type(made).__name__} was built for"):
             made.build_from_config(built_for)
     if isinstance(compiled_for, Mapping) and compiled_for and hasattr(made, "compile_from_config"):
@@ -310,7 +307,7 @@ def serialize_keras_object(obj: Any) -> Any:
     cls = type(obj)
     # A class of __main__ has no module that a reader could know; Keras writes None.
     module = _homes.get(cls, None if cls.__module__ == "__main__" else cls.__module__)
-    exported = cls in _homes and not module.startswith("keras.src.")
+    exported = cls in _homes and not _homes[cls].startswith("keras.src.")
     written = {
         "module": module,
         "class_name": cls.__name__,

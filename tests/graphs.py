@@ -99,7 +99,9 @@ def data(plan, rng, examples=5):
     """Arrays for the inputs, as the model takes them."""
     kinds, struct, *_ = plan
     arrays = [
-        rng.integers(0, 9, (examples, 4)).astype("int32") if kind == "ids" else rng.standard_normal((examples, WIDTH)).astype("float32")
+        rng.integers(0, 9, (examples, 4)).astype("int32")
+        if kind == "ids"
+        else rng.standard_normal((examples, WIDTH)).astype("float32")
         for kind in kinds
-    ]  # fmt: skip
+    ]
     return _packed(struct, arrays, "in")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -61,11 +63,11 @@ def test_a_model_is_what_its_config_describes(plan):
     inputs = data(plan, np.random.default_rng(0))
     config = plain(model)
     clone = clone_model(model)
-    for copy in (Model.from_config(config), model_from_json(model.to_json()), clone):
-        assert type(copy) is Functional
-        assert_equal_outputs(model, copy, inputs)
-        if copy is not clone:  # whose layers are called in another order
-            assert plain(copy) == config
+    for other in (Model.from_config(config), model_from_json(model.to_json()), clone):
+        assert type(other) is Functional
+        assert_equal_outputs(model, other, inputs)
+        if other is not clone:  # whose layers are called in another order
+            assert plain(other) == config
 
 
 @given(plan=plans(), era=st.sampled_from(ERAS))
@@ -75,10 +77,10 @@ def test_every_dialect_comes_back(plan, era):
     if era in ("keras1", "keras2"):  # whose models know no dicts
         plan = (plan[0], "list", *plan[2:5], "list")
         model = build(fastembed, plan)
-    copy = model_from_json(json.dumps(described(model, era)))
+    again = model_from_json(json.dumps(described(model, era)))
     inputs = data(plan, np.random.default_rng(0))
-    copy.set_weights(model.get_weights())
-    for a, b in zip(flatten(model(inputs)), flatten(copy(inputs)), strict=True):
+    again.set_weights(model.get_weights())
+    for a, b in zip(flatten(model(inputs)), flatten(again(inputs)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -101,28 +103,33 @@ def test_a_model_writes_the_dialect_of_its_era(era):
         assert rows[0]["config"]["batch_input_shape"] == [None, 4]
 
 
-def test_a_layer_in_two_models_stays_one_layer_in_a_config_that_says_so():
-    ids = layers.Input((4,), dtype="int32", name="ids")
-    shared = layers.Embedding(9, 3, name="words")
-    left = Sequential([layers.Input((4,), dtype="int32"), shared, layers.Flatten()], name="left")
-    right = Sequential([layers.Input((4,), dtype="int32"), shared, layers.GlobalMaxPooling1D()], name="right")
-    model = Model(ids, [left(ids), right(ids)])
-    config = json.loads(model.to_json())
-    assert len(model_from_config(config).weights) == 2  # Keras's to_json does not say it either
-    for entry in config["config"]["layers"][1:]:
-        entry["config"]["layers"][1]["shared_object_id"] = 7
-    copy = model_from_config(config)
-    assert copy.get_layer("left").layers[0] is copy.get_layer("right").layers[0]
-    assert_equal_outputs(model, copy, np.arange(4)[np.newaxis])
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("inside", ["rows", "models"])
+def test_a_layer_in_two_models_stays_one_layer(era, inside):
+    with fastembed.era(era):
+        ids = layers.Input((4,), dtype="int32", name="ids")
+        shared = layers.Embedding(9, 3, name="words")
+        if inside == "rows":
+            left = Sequential([layers.Input((4,), dtype="int32"), shared, layers.Flatten()], name="left")
+        else:
+            x = layers.Input((4,), dtype="int32", name="x")
+            left = Model(x, layers.Flatten()(shared(x)), name="left")
+        right = layers.GlobalMaxPooling1D()(shared(ids))
+        model = Model(ids, [left(ids), right])
+    again = model_from_json(model.to_json())
+    assert len(again.weights) == 1
+    assert again.get_layer("left").layers[-2] is again.get_layer("words")
+    assert_equal_outputs(model, again, np.arange(4)[np.newaxis])
+    assert "shared_object_id" not in json.dumps(left.get_config())
 
 
 def test_a_model_that_begins_in_the_midst_of_calls():
     x = layers.Input((3,), name="x")
     y = layers.Dense(3, name="first")(x)
     inside = Model(y, layers.Dense(2, name="last")(y))
-    copy = model_from_json(inside.to_json())
-    assert_equal_outputs(inside, copy, np.ones((2, 3), "float32"))
-    assert copy.input_names == ["firstCLONE"]
+    again = model_from_json(inside.to_json())
+    assert_equal_outputs(inside, again, np.ones((2, 3), "float32"))
+    assert again.input_names == ["firstCLONE"]
 
 
 def test_calls_outside_the_model_do_not_count():
@@ -131,7 +138,8 @@ def test_calls_outside_the_model_do_not_count():
     shared(y)
     model = Model(x, shared(shared(x)))
     shared(y)
-    assert [node["args"][0]["config"]["keras_history"] for node in model.get_config()["layers"][1]["inbound_nodes"]] == [
+    calls = model.get_config()["layers"][1]["inbound_nodes"]
+    assert [node["args"][0]["config"]["keras_history"] for node in calls] == [
         ["x", 0, 0],
         ["shared", 0, 0],
     ]  # fmt: skip
@@ -145,8 +153,8 @@ def test_arguments_of_calls_are_kept():
     config = json.loads(json.dumps(model.get_config()))
     assert config["layers"][1]["inbound_nodes"][0]["kwargs"] == {"training": True}
     for era in ("tf.keras", "keras2", "keras3"):
-        copy = model_from_config(json.loads(json.dumps(described(model, era))))
-        assert copy._nodes[0].kwargs == {"training": True}
+        again = model_from_config(json.loads(json.dumps(described(model, era))))
+        assert again._nodes[0].kwargs == {"training": True}
 
 
 def test_a_config_is_not_changed_by_reading():
@@ -158,11 +166,11 @@ def test_a_config_is_not_changed_by_reading():
 
 def test_a_sequential_that_is_not_built_stays_so():
     model = Sequential([layers.Dense(2), layers.Dense(1)])
-    copy = Sequential.from_config(model.get_config())
-    assert not copy.built
+    again = Sequential.from_config(model.get_config())
+    assert not again.built
     assert "build_input_shape" not in model.get_config()
-    copy.build((None, 3))
-    assert Sequential.from_config(copy.get_config()).output_shape == (None, 1)
+    again.build((None, 3))
+    assert Sequential.from_config(again.get_config()).output_shape == (None, 1)
 
 
 def test_a_frozen_model_stays_frozen():
@@ -224,9 +232,9 @@ def test_subclasses_of_models():
 
     x = layers.Input((3,))
     mine = Mine(x, layers.Dense(2)(x))
-    copy = model_from_json(mine.to_json(), {"Mine": Mine})
-    assert type(copy) is Mine
-    assert_equal_outputs(mine, copy, np.ones((1, 3)))
+    again = model_from_json(mine.to_json(), {"Mine": Mine})
+    assert type(again) is Mine
+    assert_equal_outputs(mine, again, np.ones((1, 3)))
     own = model_from_json(Own(4, name="o").to_json(), {"Own": Own})
     assert (own.units, own.name) == (4, "o")
 
@@ -346,7 +354,7 @@ def test_models_that_every_keras_wrote(path):
         return
     if "int" in path.stem and "pooled" in path.stem:
         with pytest.raises(
-            ValueError, match="Unrecognized keyword arguments passed to Dense: {'quantization_config"
+            ValueError, match=r"Unrecognized keyword arguments passed to Dense: {'quantization_config"
         ):
             model_from_json(text)
         return
@@ -405,7 +413,7 @@ def test_the_first_layer_that_there_is_not():
     added = entry("Add", "add_1", module="keras.src.ops.numpy", registered_name="Add")
     with pytest.raises(ValueError, match=r"the operation Add \(called 'add_1'\)"):
         Model.from_config({**config, "layers": [added], "output_layers": [["add_1", 0, 0]]})
-    with pytest.raises(ValueError, match="a layer os.system"):
+    with pytest.raises(ValueError, match=r"a layer os\.system"):
         model_from_config({"class_name": "os.system", "module": "os", "config": {"name": "x"}})
 
 
@@ -478,7 +486,7 @@ def test_calls_that_do_not_fit(nodes, outputs, message):
     ids=str,
 )
 def test_what_is_no_config(config):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         model_from_config(config)
 
 
@@ -497,7 +505,7 @@ def test_deep_and_long_configs_end():
     deep = {"class_name": "Sequential", "config": {"name": "s", "layers": []}}
     for n in range(3000):
         deep = {"class_name": "Sequential", "config": {"name": f"s{n}", "layers": [deep]}}
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         model_from_config(deep)
     with pytest.raises(ValueError, match="128 levels"):
         model_from_json('{"a":' * 200 + "1" + "}" * 200)
@@ -519,3 +527,45 @@ def test_deep_and_long_configs_end():
     }
     config = {"layers": [*entries, x], "input_layers": [["x", 0, 0]], "output_layers": [["a599", 0, 0]]}
     assert Model.from_config(config).output_shape == (None, 3)
+
+
+# --- Summaries (to the letter in test_model_configs_against_keras.py) -------------------------------
+
+
+def test_a_summary_where_lines_cannot_be_drawn(monkeypatch):
+    written = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
+    monkeypatch.setattr("sys.stdout", written)
+    Sequential([layers.Input((3,)), layers.Dense(2, name="a_long_name_of_a_layer_é")], name="é").summary(
+        line_length=50
+    )
+    written.flush()
+    lines = written.buffer.getvalue().decode("ascii").splitlines()
+    assert lines[0] == 'Model: "?"'
+    assert lines[1] == "+---------------------+----------------+---------+"
+    assert lines[4].startswith("| a_long_name_of_a_l~ |")
+
+
+def test_a_summary_of_any_model():
+    class Own(Model):
+        def __init__(self):
+            super().__init__(name="own")
+            self.dense = layers.Dense(2, name="dense")
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    texts = []
+    own = Own()
+    own.summary(print_fn=texts.append)
+    own(np.ones((1, 3)))
+    own.summary(print_fn=texts.append)
+    assert "dense (Dense)" in texts[0]
+    assert "0 (unbuilt)" in texts[0]
+    assert "Total params: 8 (32.00 B)" in texts[1]
+    with pytest.raises(ValueError, match="Insufficient console width"):
+        own.summary(line_length=8)
+    copied = copy.deepcopy(
+        Model(x := layers.Input((3,), name="x"), layers.Dense(2, name="y")(x), name="copied")
+    )
+    copied.summary(print_fn=texts.append)
+    assert "(None, 2)" in texts[2]

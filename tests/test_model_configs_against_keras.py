@@ -182,6 +182,67 @@ def test_operations_that_are_no_masks_are_refused(keras, program, operation):
         fastembed.models.model_from_json(keras(program))
 
 
+# --- Layers in several models -----------------------------------------------------------------------
+
+
+def towers(library, kind):
+    layers, Input = library.layers, library.Input
+    a, b = (Input((4,), dtype="int32", name=name) for name in "ab")
+    words = layers.Embedding(9, 3, name="words")
+
+    def tower(name):
+        x = Input((4,), dtype="int32", name=f"x_{name}")
+        if kind == "rows":
+            return library.Sequential([x, words, layers.Flatten(name="flat")], name=name)
+        return library.Model(x, layers.Flatten(name="flat")(words(x)), name=name)
+
+    return library.Model(
+        [a, b], layers.Dot(1, name="dot")([tower("left")(a), tower("right")(b)]), name="outer"
+    )
+
+
+def in_a_file(library, kind):
+    """What Keras writes into a file."""
+    lib = library.src.saving.serialization_lib
+    with lib.ObjectSharingScope():
+        return json.dumps(lib.serialize_keras_object(towers(library, kind)))
+
+
+def from_a_file(library, text):
+    lib = library.src.saving.serialization_lib
+    with lib.ObjectSharingScope():
+        return len(lib.deserialize_keras_object(json.loads(text)).weights)
+
+
+@pytest.mark.parametrize("kind", ["rows", "models"])
+def test_a_layer_in_several_models(keras, kind):
+    assert len(fastembed.models.model_from_json(keras(in_a_file, kind)).weights) == 1
+    ours = towers(fastembed, kind).to_json()
+    assert len(fastembed.models.model_from_json(ours).weights) == 1
+    theirs = keras(from_a_file, ours)
+    assert theirs == 1 if kind == "rows" else isinstance(theirs, Raised)
+
+
+def frozen(library):
+    begin(library)
+    row = library.Sequential([library.Input((3,)), library.layers.Dense(2)], trainable=False)
+    x = library.Input((3,))
+    other = library.Model(x, library.layers.Dense(2)(x))
+    return library.Sequential.from_config(row.get_config()).trainable, other.name
+
+
+def row_of_2(library):
+    dense = {"class_name": "Dense", "config": {"name": "dense_1", "units": 2, "batch_input_shape": [None, 3]}}
+    return library.Sequential.from_config([dense]).output_shape
+
+
+def test_where_we_differ(keras):
+    assert keras(frozen) == (True, "functional_1")
+    assert frozen(fastembed) == (False, "functional")
+    assert isinstance(keras(row_of_2), Raised)
+    assert row_of_2(fastembed) == (None, 2)
+
+
 # --- Summaries --------------------------------------------------------------------------------------
 
 
@@ -211,7 +272,9 @@ def summary(library, arguments):
             "line_length": st.integers(40, 140),
             "expand_nested": st.booleans(),
             "show_trainable": st.booleans(),
-            "layer_range": st.sampled_from([None, ["wide", "dense"], ["w", "inner"], ["rows", "inner"], ["x", "y"], "ab", [1, 2]]),
+            "layer_range": st.sampled_from(
+                [None, ["wide", "dense"], ["w", "inner"], ["rows", "inner"], ["x", "y"], "ab", [1, 2]]
+            ),
         },
     )
 )  # fmt: skip

@@ -345,9 +345,9 @@ class Layer(State):
         asked = cls.compute_output_shape if cls.get_output_shape_for is Layer.get_output_shape_for else None
         if asked is not Layer.compute_output_shape or self._era.shape_is_kept:
             parameters = () if asked is None else tuple(inspect.signature(asked).parameters)[1:]
-            shapes = [name for name in parameters if name.endswith("_shape")]
-            if len(shapes) > 1:
-                return self.compute_output_shape(**self._shapes_by_name(args, kwargs, shapes))
+            several = [name for name in parameters if name.endswith("_shape")]
+            if len(several) > 1:
+                return self.compute_output_shape(**self._shapes_by_name(args, kwargs, several))
             said = {key: value for key, value in kwargs.items() if key in parameters}
             first = args[0] if args else next(iter(kwargs.values()))
             return self.compute_output_shape(_shape_of(first), **said)

@@ -32,10 +32,11 @@ def clone_model(
     input_tensors : KerasTensor, or a structure like ``model.input``, optional
         What the new model begins with. Default: new inputs.
     clone_function : callable, optional
-        ``clone_function(layer)`` returns what is to stand in the place of a layer; inputs are not asked about.
+        ``clone_function(layer)`` returns what is to stand in the place of a layer that is no input.
         Default: ``type(layer).from_config(layer.get_config())``.
     call_function : callable, optional
-        ``call_function(layer, *args, **kwargs)`` calls the new layer, and may call others. Not for a Sequential.
+        ``call_function(layer, *args, **kwargs)`` calls the new layer, and may call others; not for a
+        Sequential.
     recursive : bool, default False
         Whether models inside are cloned layer by layer, with the same functions.
 
@@ -70,7 +71,7 @@ def clone_model(
     if isinstance(model, Sequential):
         if call_function is not None:
             raise ValueError(
-                "`call_function` argument is not supported with Sequential models. In a Sequential model, layers "
+                "`call_function` argument is not supported with Sequential models. In these layers "
                 "aren't called at model-construction time (they're merely listed). Use `call_function` with "
                 f"Functional models only. Received model of type '{type(model).__name__}', with "
                 f"call_function={call_function}"
@@ -80,9 +81,10 @@ def clone_model(
         cloned = clone.functional(model, input_tensors)
     elif clone_function or input_tensors is not None or call_function:
         raise ValueError(
-            "Arguments `clone_function`, `call_function` and `input_tensors` are only supported for Sequential "
-            f"models or Functional models. Received model of type '{type(model).__name__}', with "
-            f"clone_function={clone_function}, call_function={call_function} and input_tensors={input_tensors}"
+            "Arguments `clone_function`, `call_function` and `input_tensors` are only supported for "
+            f"Sequential models or Functional models. Received model of type '{type(model).__name__}', with "
+            f"clone_function={clone_function}, call_function={call_function} and "
+            f"input_tensors={input_tensors}"
         )
     else:
         config = serialize_keras_object(model)

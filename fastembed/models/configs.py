@@ -14,6 +14,7 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastembed import eras
@@ -28,7 +29,7 @@ from fastembed.models.masks_in_configs import is_operation, without_masks
 from fastembed.saving.configs import parse_json
 
 if TYPE_CHECKING:
-    from fastembed.models.functional import Functional
+    from fastembed.models.model import Model
     from fastembed.models.sequential import Sequential
 
 Json = dict[str, Any]
@@ -113,7 +114,7 @@ class _Writer:
     def layer(self, layer: Layer) -> Json:
         """A layer's class and config."""
         written: Json = serialize_keras_object(layer)
-        return written
+        return {**written, **_number_of(layer)}
 
     def call(self, node: Node, graph: _Graph) -> Json:
         """The arguments of a call."""
@@ -174,7 +175,8 @@ class _TensorFlowWriter(_Writer):
 
     def layer(self, layer: Layer) -> Json:
         name = self._of_functional if is_functional(layer) else get_registered_name(type(layer))
-        return {"class_name": name, "config": serialize_keras_object(layer.get_config())}
+        written = {"class_name": name, "config": serialize_keras_object(layer.get_config())}
+        return {**written, **_number_of(layer)}
 
     def call(self, node: Node, graph: _Graph) -> Any:
         parameters = list(node.layer._call_signature.parameters)[2:]
@@ -205,7 +207,7 @@ class _TensorFlowWriter(_Writer):
 
 
 class _Keras2Writer(_TensorFlowWriter):
-    """Keras 2's: lists of inputs and outputs are flat, and the first layer of a row says the input's shape."""
+    """Keras 2's: inputs and outputs are flat lists, and the first layer of a row says the input's shape."""
 
     era = "keras2"
     version = "2.2.4"
@@ -262,14 +264,17 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, KerasTensor)
 
 
+def _class(name: str) -> Any:
+    """A class of models, which `fastembed.models` has added to the layers that configs may name."""
+    return registry.names[name]
+
+
 def is_functional(layer: Any) -> bool:
     """Whether this is a model that is made of calls."""
-    return getattr(layer, "_program", None) is not None and not isinstance(
-        layer, registry.names["Sequential"]
-    )
+    return getattr(layer, "_program", None) is not None and not isinstance(layer, _class("Sequential"))
 
 
-def takes_graph(cls: type) -> bool:
+def takes_graph(cls: Any) -> bool:
     """Whether a class of models is made with inputs and outputs, as `Model` is."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     kinds = {each.kind for each in parameters}
@@ -280,16 +285,47 @@ def takes_graph(cls: type) -> bool:
 
 
 def _was_called_when_made(layer: Any) -> bool:
-    """Whether the calls of a layer are counted from 1 before Keras 3: a model's first one is its own making."""
+    """Whether the calls of a layer are counted from 1 before Keras 3: a model's own making is the first."""
     return getattr(layer, "_program", None) is not None
 
 
-def functional_config(model: Functional) -> Json:
+_numbers: ContextVar[Mapping[int, int]] = ContextVar(
+    "fastembed.numbers of layers", default=MappingProxyType({})
+)
+
+
+def _said_twice(model: Any) -> dict[int, int]:
+    """A number for each layer that is a part of more than one of the models in a model."""
+    found: dict[int, int] = {}
+    todo = [model]
+    while todo:
+        each = todo.pop()
+        for layer in _parts(each):
+            found[id(layer)] = found.get(id(layer), 0) + 1
+            if found[id(layer)] == 1:
+                todo.append(layer)
+    twice = [key for key, count in found.items() if count > 1]
+    return {key: number for number, key in enumerate(twice)}
+
+
+def _parts(layer: Any) -> list[Layer]:
+    """The layers that a model's config describes."""
+    if hasattr(layer, "_sequence"):
+        return list(layer._sequence)
+    return list(layer._operations) if is_functional(layer) else []
+
+
+def _number_of(layer: Layer) -> Json:
+    numbers = _numbers.get()
+    return {"shared_object_id": numbers[id(layer)]} if id(layer) in numbers else {}
+
+
+def functional_config(model: Model) -> Json:
     """The config of a model that is made of calls, as the Keras of its era writes it.
 
     Parameters
     ----------
-    model : Functional
+    model : Model
 
     Returns
     -------
@@ -327,7 +363,8 @@ def described(model: Any) -> Json:
 
     Notes
     -----
-    In the dialect of the model's era, or of `eras.dialect`.
+    In the dialect of the model's era, or of `eras.dialect`. A layer that is in several models inside has a
+    number, "shared_object_id", by which readers know that it is one layer.
 
     Examples
     --------
@@ -340,8 +377,12 @@ def described(model: Any) -> Json:
     ...     described(model)["config"]["layers"][0]["config"]["batch_input_shape"]
     [None, 3]
     """
-    with _writer(model) as writer:
-        return writer.described(model)
+    token = _numbers.set(_said_twice(model))
+    try:
+        with _writer(model) as writer:
+            return writer.described(model)
+    finally:
+        _numbers.reset(token)
 
 
 def to_json(model: Any, **kwargs: Any) -> str:
@@ -371,7 +412,10 @@ _NO_YAML = (
 
 # --- Read -------------------------------------------------------------------------------------------
 
-_shared: ContextVar[dict[Any, Layer] | None] = ContextVar("fastembed.shared layers", default=None)
+# The layers of the model that is being read, by class and name: each with its number and its config.
+_read: ContextVar[defaultdict[tuple[str, Any], list[tuple[Layer, Any, Json]]] | None] = ContextVar(
+    "fastembed.layers read", default=None
+)
 
 
 def model_from_json(json_string: str | bytes, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -404,7 +448,7 @@ def model_from_json(json_string: str | bytes, custom_objects: Mapping[str, Any] 
     return model_from_config(parse_json(json_string), custom_objects)
 
 
-def model_from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+def model_from_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The model that a description of any Keras's means, without its weights' values.
 
     Parameters
@@ -431,8 +475,8 @@ def model_from_config(config: Mapping[str, Any], custom_objects: Mapping[str, An
         )
     if not (isinstance(config, Mapping) and "config" in config and "class_name" in config):
         raise ValueError(
-            "The config of a model is a dictionary with 'class_name' and 'config', as `model.to_json()` has it "
-            f"and `model.get_config()` has not. Received: config={config!r:.200}"
+            "The config of a model is a dictionary with 'class_name' and 'config', as `model.to_json()` has "
+            f"it and `model.get_config()` has not. Received: config={config!r:.200}"
         )
     with _reading(config, custom_objects):
         return registry.deserialize(_prepared_layer(_decoded(config)), custom_objects)
@@ -513,13 +557,13 @@ def sequential_from_config(
 @contextlib.contextmanager
 def _reading(config: Any, custom_objects: Mapping[str, Any] | None) -> Iterator[None]:
     """Layers that are said to be one are one in the whole of a model, and the caller's names hold in it."""
-    token = _shared.set({}) if _shared.get() is None else None
+    token = _read.set(defaultdict(list)) if _read.get() is None else None
     try:
         with CustomObjectScope(custom_objects), reading(config, "a model"):
             yield
     finally:
         if token is not None:
-            _shared.reset(token)
+            _read.reset(token)
 
 
 def _decoded(value: Any) -> Any:
@@ -579,26 +623,35 @@ def _unknown(entry: Json) -> ValueError:
     ours = sorted({made.__name__ for made in registry.names.values() if isinstance(made, type)} - {"Layer"})
     return ValueError(
         f"The config has {what} (called {entry['name']!r}), and there is none here. There are "
-        f"{', '.join(ours)}. A class of your own is found if you name it in custom_objects={{{name!r}: class}}, "
-        "or decorate it with register_keras_serializable()"
+        f"{', '.join(ours)}. A class of your own is found if you name it in "
+        f"custom_objects={{{name!r}: class}}, or decorate it with register_keras_serializable()"
     )
 
 
 def _layer(entry: Json) -> Layer:
-    """The layer of an entry: a new one, or one that was read before under the number that the entry gives."""
-    shared = _shared.get()
-    assert shared is not None
-    key = (entry.get("shared_object_id"), entry["class_name"], entry["name"])
-    if key[0] is not None and key in shared:
-        return shared[key]
+    """The layer of an entry: a new one, or one that was read before and is meant by the entry's number."""
+    read = _read.get()
+    assert read is not None
+    number, alike = entry.get("shared_object_id"), read[entry["class_name"], entry["name"]]
+    if number is not None:
+        # It says that the layer is described twice. Keras 3 leaves it out the first time in a model inside.
+        plain = _but_numbers(entry["config"])
+        for layer, its_number, config in alike:
+            if its_number == number or (its_number is None and _but_numbers(config) == plain):
+                return layer
     made = registry.deserialize({key: value for key, value in entry.items() if key != "inbound_nodes"})
     if not isinstance(made, Layer):
         raise ValueError(
             f"{entry['class_name']} (called {entry['name']!r}) makes {made!r:.80}, which is no layer"
         )
-    if key[0] is not None:
-        shared[key] = made
+    alike.append((made, number, entry["config"]))
     return made
+
+
+def _but_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _but_numbers(each) for key, each in value.items() if key != "shared_object_id"}
+    return [_but_numbers(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 # --- Keras 1's Merge --------------------------------------------------------------------------------
@@ -617,23 +670,24 @@ def _merged(entries: list[Json], name: str | None) -> Any:
     for entry in entries[1:]:
         tensor = _layer(entry)(tensor)
     inputs = {id(each): each for inputs, _ in ends for each in inputs}
-    return registry.names["Functional"](list(inputs.values()), tensor, **({"name": name} if name else {}))
+    return _class("Functional")(list(inputs.values()), tensor, **({"name": name} if name else {}))
 
 
 def _branch(entry: Json, made: dict[str, Layer]) -> tuple[list[KerasTensor], KerasTensor]:
     """The inputs and the output of a branch. A layer that stands in two of them alike is one layer."""
+    model: Any
     if entry["class_name"] != "Sequential":
         model = _layer(entry)
     elif _is_merge(entry["config"]["layers"][0]):
         model = _merged(entry["config"]["layers"], entry["name"])
     else:
-        model = registry.names["Sequential"](name=entry["name"])
+        model = _class("Sequential")(name=entry["name"])
         for each in entry["config"]["layers"]:
             key = json.dumps(each, sort_keys=True, default=repr)
             if key not in made:
                 made[key] = _layer(each)
-            model.add(made[key])  # type: ignore[attr-defined]
-    return model.inputs, model.outputs[0]  # type: ignore[attr-defined]
+            model.add(made[key])
+    return model.inputs, model.outputs[0]
 
 
 # --- Calls ------------------------------------------------------------------------------------------
@@ -712,8 +766,8 @@ class _Calls:
             waiting[missing.call].append("an output of the model")
         (needed, number), (stuck, *_) = next(iter(waiting.items()))
         raise ValueError(
-            f"The config's calls do not fit together: {stuck} needs call {number} of {needed!r}, which is not "
-            "there, or itself needs what comes after it (a loop)"
+            f"The config's calls do not fit together: {stuck} needs call {number} of {needed!r}, which is "
+            "not there, or itself needs what comes after it (a loop)"
         )
 
     def _end(self, structure: Any) -> Any:
@@ -744,7 +798,7 @@ class _Calls:
             return [], {}
         if isinstance(node, dict) and node.keys() == {"args", "kwargs"}:
             kwargs = {key: self._argument(each) for key, each in node["kwargs"].items()}
-            # What Keras fills in says nothing: training comes from the call of the model, masks by themselves.
+            # What Keras fills in says nothing: training comes from the model's call, masks by themselves.
             if all(each is None for each in flatten(kwargs.get("mask"))):
                 kwargs.pop("mask", None)
             if kwargs.get("training") in (None, layer._training_default):

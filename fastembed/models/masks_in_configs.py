@@ -1,8 +1,8 @@
 """Masks in the graphs of Keras 3's configs.
 
-When a layer with a mask is called on symbolic inputs, Keras 3 computes the mask by operations which become part
-of the graph, and hands it to the next layer as an argument. Here masks travel by themselves, so these operations
-are taken out, where it is certain that they compute what travels.
+When a layer with a mask is called on symbolic inputs, Keras 3 computes the mask by operations which become
+part of the graph, and hands it to the next layer as an argument. Here masks travel by themselves, so these
+operations are taken out, where it is certain that they compute what travels.
 """
 
 from __future__ import annotations

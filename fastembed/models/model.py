@@ -414,7 +414,8 @@ class Model(Trainer, Layer):
         line_length : int, optional
             Default: the terminal's, at most 88, or 108 where connections are shown.
         positions : sequence of float, optional
-            Where columns end, as fractions of the line. Default: ``[0.45, 0.8, 1]``, or ``[0.3, 0.56, 0.74, 1]``.
+            Where columns end, as fractions of the line. Default: ``[0.45, 0.8, 1]``, or
+            ``[0.3, 0.56, 0.74, 1]``.
         print_fn : callable, optional
             Called once with the whole text. Default: `print`.
         expand_nested : bool, default False

@@ -59,13 +59,13 @@ def print_summary(
     >>> model = Sequential([Input((4,)), Embedding(50, 8, name="words"), Flatten(name="flat")], name="small")
     >>> print_summary(model, line_length=56)
     Model: "small"
-    ┏━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━┓
-    ┃ Layer (type)          ┃ Output Shape     ┃   Param # ┃
-    ┡━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━┩
-    │ words (Embedding)     │ (None, 4, 8)     │       400 │
-    ├───────────────────────┼──────────────────┼───────────┤
-    │ flat (Flatten)        │ (None, 32)       │         0 │
-    └───────────────────────┴──────────────────┴───────────┘
+    ┏━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━┓
+    ┃ Layer (type)           ┃ Output Shape    ┃   Param # ┃
+    ┡━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━┩
+    │ words (Embedding)      │ (None, 4, 8)    │       400 │
+    ├────────────────────────┼─────────────────┼───────────┤
+    │ flat (Flatten)         │ (None, 32)      │         0 │
+    └────────────────────────┴─────────────────┴───────────┘
      Total params: 400 (1.56 KB)
      Trainable params: 400 (1.56 KB)
      Non-trainable params: 0 (0.00 B)
@@ -194,8 +194,8 @@ def _bounds(names: Sequence[str], layer_range: Sequence[str] | None) -> tuple[in
         return 0, len(names)
     if len(layer_range) != 2:
         raise ValueError(
-            f"layer_range must be a list or tuple of length 2. Received: layer_range = {layer_range} of length "
-            f"{len(layer_range)}"
+            f"layer_range must be a list or tuple of length 2. Received: layer_range = {layer_range} of "
+            f"length {len(layer_range)}"
         )
     if not all(isinstance(each, str) for each in layer_range):
         raise ValueError(f"layer_range should contain string type only. Received: {layer_range}")
@@ -300,8 +300,8 @@ class _Table:
         yield self._rule(_BOTTOM)
 
     def _rule(self, characters: str) -> str:
-        left, line, between, right = characters
-        return f"{left}{between.join(line * (width + 2) for width in self._widths)}{right}"
+        parts = [characters[1] * (width + 2) for width in self._widths]
+        return f"{characters[0]}{characters[2].join(parts)}{characters[3]}"
 
     def _broken(self, cells: list[str], side: str, at_bottom: bool = False) -> Iterator[str]:
         columns = [list(_broken(cell, width)) for cell, width in zip(cells, self._widths)]
