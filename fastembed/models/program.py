@@ -119,7 +119,8 @@ class _PooledLookup:
         self.layer, self.source, self.dtype, self.check = lookup.layer, lookup.source, None, lookup.check
         self.target = pooling.target
         self._lookup, self._pooling = lookup, pooling
-        row_bytes = lookup.layer.output_dim * array_dtype(lookup.layer.compute_dtype).itemsize
+        embedding: Any = lookup.layer
+        row_bytes = embedding.output_dim * array_dtype(lookup.layer.compute_dtype).itemsize
         self._most = max(1, self._BYTES // row_bytes)  # ids of a block
 
     @staticmethod
