@@ -1059,7 +1059,7 @@ def with_gradient(function: F, gradient: Callable[..., Any]) -> F:
         function.gradient = gradient  # type: ignore[attr-defined]
     except AttributeError:
         raise TypeError(
-            f"with_gradient: {function!r:.200} takes no attributes, as methods and built-in functions do not. "
+            f"with_gradient: {function!r:.200} takes no attributes, as methods and built-in functions. "
             "Give it a function that calls this: lambda y_true, y_pred: function(y_true, y_pred)"
         ) from None
     return function
