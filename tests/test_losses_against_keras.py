@@ -277,6 +277,8 @@ def test_every_name_of_keras_3(keras):
     for name in set(keras(known)) - LEFT_OUT - {"LossFunctionWrapper", "Loss"}:
         agree(keras, kind_and_name, name)
     agree(keras, config_of, "losses.mean_squared_error")
+    for name in {*LEFT_OUT, "CategoricalGeneralizedCrossEntropy"}:
+        assert outcome(kind_and_name, fastembed, name).name == "ValueError"
 
 
 def test_a_function_with_its_arguments(keras):
