@@ -268,7 +268,7 @@ def net_of(draw):
         elif kind == "repeat":
             put(f"RepeatVector({draw(st.integers(1, 3))})", i)
         elif kind == "dot":
-            # One number is 1 or -1 when it is normalized, and products may cancel: the rest would be rounding.
+            # One number is 1 or -1 when it is normalized, and products may cancel: what is left is rounding.
             cancels = shapes[i][-1] == 1 or any("Dot(" in line for line, _ in layers)
             normalize = not cancels and draw(st.booleans())
             put(f"Dot(axes=-1, normalize={normalize})", [i, draw(st.sampled_from(dots))])

@@ -339,14 +339,14 @@ class Model(Trainer, Layer):
         save_model(self, *args, **kwargs)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Write the weights, and the optimizer's state, into a file: see `fastembed.saving.save_weights`."""
+        """Write the weights and the optimizer's state: see `fastembed.models.files.save_weights`."""
         from fastembed.models.files import save_weights
 
         args, kwargs = eras.current().arguments("Model.save_weights", args, kwargs)
         save_weights(self, *args, **kwargs)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Set weights and the optimizer's state to what a file has: see `fastembed.saving.load_weights`.
+        """Set weights and the optimizer's state from a file: see `fastembed.models.files.load_weights`.
 
         By position the arguments are ``filepath, skip_mismatch, by_name``, in Keras 1 and 2
         ``filepath, by_name, skip_mismatch``.
