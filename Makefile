@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src -name '*.[chp]*')
 PYTEST := pytest -c pyproject.toml
 
-.PHONY: demo test test-main test-serial test-numpy1 check docs bench parity stress accuracy debug sanitize dist clean
+.PHONY: demo test test-main test-serial test-numpy1 check docs bench parity stress accuracy learning debug sanitize dist clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo  ## Build, do the main job on real input, and train: seconds
@@ -66,6 +66,9 @@ stress: .venv/.test  ## What is promised about threads in real processes: goal, 
 
 accuracy: .venv/.test  ## Steps on rows beside steps on whole tables, 20,000 of each optimizer: goal, measured, holds or falls short
 	PYTHONPATH=tests .venv/bin/python -m accuracy
+
+learning: .venv/.test  ## A real text, learned by us and by real Keras over five seeds; needs the real files (CONTRIBUTING.md): minutes
+	PYTHONPATH=tests .venv/bin/python -m learning
 
 debug: .venv/.test  ## The suite on an unoptimised build with bounds checks (slow)
 	.venv/bin/python tests/sanitize.py debug

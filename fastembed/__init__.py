@@ -93,8 +93,8 @@ __all__ = [
 
 _LAZY = frozenset(
     {
-        "callbacks", "config", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing",
-        "saving", "utils",
+        "callbacks", "config", "losses", "metrics", "mixed_precision", "models", "optimizers",
+        "preprocessing", "saving", "utils",
     }
 )  # fmt: skip
 _IN_MODELS = frozenset({"Functional", "Model", "Sequential"})

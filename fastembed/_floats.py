@@ -69,7 +69,7 @@ def function_of_floats(gradient: Gradient) -> Callable[[F], F]:
 
         @functools.wraps(function)
         def computed(x: Any, *args: Any, **kwargs: Any) -> NDArray[Any]:
-            wide, dtype = widened(default_floats(x))
+            wide, dtype = widened(x if type(x) is np.ndarray else default_floats(x))
             return values_of(dtype, wide, *args, **kwargs)
 
         def differentiated(

@@ -409,20 +409,17 @@ def embedding_gradient(
            [101.]]))
     """
     ids = as_ids(ids, float_ids)
-    upstream = np.asarray(upstream)
-    dtype = _sum_dtype(upstream)
-    if upstream.shape[: ids.ndim] != ids.shape:
-        raise ValueError(
-            f"upstream of shape {upstream.shape} does not begin with the shape of ids {ids.shape}"
-        )
-    row_shape, times, axis = upstream.shape[ids.ndim :], 1, ids.ndim
-    while axis and upstream.size and not upstream.strides[axis - 1]:  # one row for all steps, as of a mean
+    rows: NDArray[Any] = np.asarray(upstream)
+    dtype = _sum_dtype(rows)
+    if rows.shape[: ids.ndim] != ids.shape:
+        raise ValueError(f"upstream of shape {rows.shape} does not begin with the shape of ids {ids.shape}")
+    row_shape, times, axis = rows.shape[ids.ndim :], 1, ids.ndim
+    while axis and rows.size and not rows.strides[axis - 1]:  # one row for all steps, as of a mean
         axis -= 1
-        times *= upstream.shape[axis]
-        upstream = upstream[(slice(None),) * axis + (0,)]
-    values = np.require(upstream, dtype, ["C", "A"])
-    if times != 1:
-        values = values.reshape(ids.size // times, *row_shape)
+        times *= rows.shape[axis]
+        rows = rows[(slice(None),) * axis + (0,)]
+    values = np.require(rows, dtype, ["C", "A"])
+    values = values.reshape(*(ids.shape if times == 1 else (ids.size // times,)), *row_shape)
     indices, sums = sum_rows(ids, values, input_dim, out_of_range, times)
     return IndexedSlices(sums, indices, (input_dim, *row_shape))
 

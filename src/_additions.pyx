@@ -341,7 +341,7 @@ def sum_rows(ids, values, Py_ssize_t rows, out_of_range="raise", Py_ssize_t time
     out_of_range : {"raise", "zeros", "clip", "wrap", "nan"}, int or OutOfRange, default "raise"
         Which row a value belongs to whose id is not in ``[0, rows)``; to none with "zeros" and "nan".
     times : int, default 1
-        How many ids in a row each value belongs to; ``values`` then has the shape ``(ids.size // times, ...)``.
+        How many ids in a row each value belongs to; ``values`` then has shape ``(ids.size // times, ...)``.
 
     Returns
     -------

@@ -30,6 +30,9 @@ def main(folder: str) -> int:
     for needed in ("py.typed", "_rows.pyi", "demo/topics.h5", "demo/topics.keras", "demo/vocabulary.txt"):
         if f"fastembed/{needed}" not in held:
             wrong.append(f"{wheel.name} lacks fastembed/{needed}")
+    for module in Path("fastembed").rglob("*.py"):  # of a package that pyproject.toml does not list
+        if module.as_posix() not in held:
+            wrong.append(f"{wheel.name} lacks {module}")
     for name in held:
         if Path(name).suffix in {".pyx", ".pxd", ".c", ".h"} or name.startswith(
             ("tests/", "src/", "benchmarks/", "faults")

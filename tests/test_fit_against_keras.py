@@ -1,8 +1,8 @@
 """200 steps of ``fit`` beside real Keras 3 on JAX, with every optimizer: losses and weights to 1e-5.
 
-Both begin with the same weights and take the same batches in the same order; ids repeat in them, and a fifth of the
-words is in few of them. Lion moves each weight by the sign of a sum: where that is a rounding error away from zero
-two libraries go different ways, so of Lion the loss is compared and not each weight.
+Both begin with the same weights and take the same batches in the same order; ids repeat in them, and a fifth
+of the words is in few of them. Lion moves each weight by the sign of a sum: where that is a rounding error
+away from zero two libraries go different ways, so of Lion the loss is compared and not each weight.
 """
 
 from __future__ import annotations

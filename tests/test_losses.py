@@ -597,10 +597,10 @@ def test_subclasses_of_keras_s_losses():
     ("loss", "what"),
     [
         (NoSlope(), r"a method gradient\(self, y_true, y_pred, upstream\)"),
-        (Twice(), "fastembed.losses.with_gradient"),
+        (Twice(), r"the class Twice a method gradient\(self, y_true, y_pred, upstream\)"),
         (cubes, "fastembed.losses.with_gradient"),
         (lambda y_true, y_pred: y_pred[:, 0], "fastembed.losses.with_gradient"),
-        (LossFunctionWrapper(cubes), "fastembed.losses.with_gradient"),
+        (LossFunctionWrapper(cubes), "<function cubes .*fastembed.losses.with_gradient"),
     ],
 )
 def test_a_loss_without_a_gradient(loss, what):
@@ -622,6 +622,40 @@ def test_what_can_be_trained():
 
     for loss in (Cubes(), losses.mse, WithMethod(), LossFunctionWrapper(WithMethod()), losses.Huber()):
         losses.check_trainable(loss)
+
+
+class Method:
+    def of_its_own(self, y_true, y_pred):
+        return cubes(y_true, y_pred)
+
+
+@pytest.mark.parametrize(
+    ("function", "gradient", "what"),
+    [
+        (cubes, None, "gradient has to be callable. Received: gradient=None"),
+        ("mse", slope_of_cubes, "function has to be callable. Received: function='mse'"),
+        (losses.mse, slope_of_cubes, "functions of your own. Received: .*mean_squared_error"),
+        (losses.MeanSquaredError(), slope_of_cubes, "functions of your own. Received: .*MeanSquaredError"),
+        (NoSlope(), slope_of_cubes, "NoSlope .*subclass"),
+        (len, slope_of_cubes, "takes no attributes"),
+        (Method().of_its_own, slope_of_cubes, "takes no attributes.*Give it a function that calls this"),
+    ],
+)
+def test_what_gets_no_gradient(function, gradient, what):
+    """A gradient that would be ignored, or change the losses of everybody."""
+    before = getattr(function, "gradient", None)
+    with pytest.raises(TypeError, match=what):
+        with_gradient(function, gradient)
+    assert getattr(function, "gradient", None) == before
+
+
+def test_a_function_that_returns_nothing():
+    nothing = LossFunctionWrapper(with_gradient(lambda t, p: None, slope_of_cubes))
+    no_slope = LossFunctionWrapper(with_gradient(lambda t, p: cubes(t, p), lambda t, p, upstream: None))
+    with pytest.raises(TypeError, match="the loss returned None"):
+        nothing([[0.0]], [[1.0]])
+    with pytest.raises(TypeError, match="the gradient of the loss returned None"):
+        no_slope.value_and_gradient([[0.0]], [[1.0]])
 
 
 def test_a_gradient_of_another_shape():

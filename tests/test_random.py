@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fastembed
 from fastembed import initializers, layers, random, utils
 from fastembed.random import SeedGenerator
 
@@ -107,6 +108,20 @@ def test_a_bad_seed_changes_nothing(seed):
     values = python_random.random(), np.random.rand()
     utils.set_random_seed(7)
     assert values == (python_random.random(), np.random.rand())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("size", [999_999, 1_000_000, 1_500_001])
+def test_any_number_of_threads_draws_the_same(size, count):
+    with fastembed.num_threads(count):
+        values = random.uniform((size,), -0.05, 0.05, seed=7)
+    expected = np.random.default_rng(np.array([7, 0], np.uint32)).uniform(-0.05, 0.05, size)
+    assert np.array_equal(values, expected.astype(np.float32))
+
+
+def test_a_range_that_floats_have_not_is_refused_before_threads_draw():
+    with fastembed.num_threads(2), pytest.raises(OverflowError):
+        random.uniform((2_000_000,), -1.7e308, 1.7e308, "float64", seed=1)
 
 
 @pytest.mark.parametrize("draw", [random.uniform, random.normal, random.truncated_normal])

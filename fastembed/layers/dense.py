@@ -104,8 +104,11 @@ class Dense(Layer):
         """Outputs of shape ``(*inputs.shape[:-1], units)``."""
         inputs = np.asarray(inputs)
         dtype, wide = _dtypes(self.compute_dtype)
+        rows, kernel = inputs, self.kernel.value
+        if not (rows.ndim == 2 and rows.dtype is kernel.dtype is dtype is wide):
+            rows, kernel = _as_rows(inputs, wide), self._kernel_in(dtype, wide)
         # One product of a matrix: NumPy's matmul makes one for each matrix in an array of more axes.
-        sums = _as_rows(inputs, wide).dot(self._kernel_in(dtype, wide)).astype(dtype, copy=False)
+        sums = rows.dot(kernel).astype(dtype, copy=False)
         if self.bias is not None:
             sums += self.bias.value.astype(dtype, copy=False)[np.newaxis]
         if inputs.ndim != 2:

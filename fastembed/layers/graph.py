@@ -34,8 +34,8 @@ class KerasTensor:
     Examples
     --------
     >>> from fastembed.layers import Dense, Input
-    >>> Dense(2)(Input((3,), name="numbers"))
-    <KerasTensor shape=(None, 2), dtype=float32, name=dense>
+    >>> Dense(2, name="two")(Input((3,), name="numbers"))
+    <KerasTensor shape=(None, 2), dtype=float32, name=two>
     """
 
     node: Node | None = None

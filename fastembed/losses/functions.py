@@ -1028,6 +1028,12 @@ def with_gradient(function: F, gradient: Callable[..., Any]) -> F:
     callable
         The function.
 
+    Raises
+    ------
+    TypeError
+        If one of the two cannot be called, if the function is one of Keras's or a `Loss`, which have theirs,
+        or is one that attributes cannot be given to, as a method.
+
     Examples
     --------
     >>> def cubes(y_true, y_pred):
@@ -1041,5 +1047,19 @@ def with_gradient(function: F, gradient: Callable[..., Any]) -> F:
     array([[1.5],
            [6. ]], dtype=float32)
     """
-    function.gradient = gradient  # type: ignore[attr-defined]
+    for name, given in (("function", function), ("gradient", gradient)):
+        if not callable(given):
+            raise TypeError(f"with_gradient: {name} has to be callable. Received: {name}={given!r:.200}")
+    if hasattr(function, "_kernel") or callable(getattr(type(function), "gradient", None)):
+        raise TypeError(
+            f"with_gradient is for functions of your own. Received: function={function!r:.200}. Give it one "
+            "that calls this or, where this is a Loss, write a subclass with `call` and `gradient`"
+        )
+    try:
+        function.gradient = gradient  # type: ignore[attr-defined]
+    except AttributeError:
+        raise TypeError(
+            f"with_gradient: {function!r:.200} takes no attributes, as methods and built-in functions. "
+            "Give it a function that calls this: lambda y_true, y_pred: function(y_true, y_pred)"
+        ) from None
     return function

@@ -276,10 +276,11 @@ def _checked_reduction(reduction: Any) -> str | None:
 def _forward_of_users(
     call: Callable[..., Any], gradient: Callable[..., Any], y_true: NDArray[Any], y_pred: NDArray[Any]
 ) -> tuple[Any, Pullback]:
-    values = np.asarray(call(y_true, y_pred), y_pred.dtype)
+    values = np.asarray(_returned(call(y_true, y_pred), "loss"), y_pred.dtype)
 
     def pullback(upstream: Any) -> NDArray[Any]:
-        found = np.asarray(gradient(y_true, y_pred, np.full(values.shape, upstream, y_pred.dtype)))
+        slope = gradient(y_true, y_pred, np.full(values.shape, upstream, y_pred.dtype))
+        found = np.asarray(_returned(slope, "gradient of the loss"))
         if found.shape != y_pred.shape:
             raise ValueError(
                 f"the gradient of the loss has the shape {found.shape}; it must be that of y_pred, "
@@ -288,6 +289,14 @@ def _forward_of_users(
         return found.astype(y_pred.dtype, copy=False)
 
     return values, pullback
+
+
+def _returned(result: Any, what: str) -> Any:
+    if result is None:  # of which NumPy would make a NaN
+        raise TypeError(
+            f"the {what} returned None instead of numbers. Does its function end with a `return`?"
+        )
+    return result
 
 
 def _times(one: NDArray[Any], weights: NDArray[Any], what: str) -> NDArray[Any]:
@@ -361,7 +370,8 @@ class LossFunctionWrapper(Loss):
         if not callable(function):
             raise _no_gradient(self)
         one, other = of_one_rank(np.asarray(y_true), np.asarray(y_pred))
-        found = np.asarray(function(one, other, upstream, **self._fn_kwargs))
+        slope = function(one, other, upstream, **self._fn_kwargs)
+        found = np.asarray(_returned(slope, "gradient of the loss"))
         return found.reshape(np.shape(y_pred)) if found.shape == other.shape else found
 
     def get_config(self) -> dict[str, Any]:
@@ -420,9 +430,10 @@ def check_trainable(loss: Any) -> None:
 
 
 def _no_gradient(loss: Any) -> TypeError:
-    name = type(loss).__name__ if isinstance(loss, Loss) else getattr(loss, "__name__", "the_loss")
-    if isinstance(loss, Loss) and not isinstance(loss, LossFunctionWrapper):
-        how = f"Give the class {name} a method gradient(self, y_true, y_pred, upstream)"
+    if isinstance(loss, LossFunctionWrapper) and not loss._is_changed:
+        loss = loss.fn
+    if isinstance(loss, Loss):
+        how = f"Give the class {type(loss).__name__} a method gradient(self, y_true, y_pred, upstream)"
     else:
         how = (
             "Write a function gradient(y_true, y_pred, upstream) and join the two: "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastembed import losses
 from fastembed._floats import widened
 from fastembed.dtypes import epsilon
 from fastembed.metrics.arrays import as_array, fitting, misfit, spread, to_same_rank
@@ -49,12 +50,7 @@ def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> N
     array([0., 1.], dtype=float32)
     """
     true, pred = _as_floats(y_true, y_pred)
-    return np.sum(_unit(true, axis) * _unit(pred, axis), axis=axis)
-
-
-def _unit(x: NDArray[Any], axis: int) -> NDArray[Any]:
-    length = np.sqrt(np.sum(np.square(x), axis=axis, keepdims=True))
-    return x / np.maximum(length, x.dtype.type(epsilon()))
+    return -losses.cosine_similarity(true, pred, axis)
 
 
 def pearson_correlation(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> NDArray[Any]:

@@ -248,6 +248,14 @@ class Model(Trainer, Layer):
 
     # --- Called -------------------------------------------------------------------------------------
 
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray:
+            plain = not self.autocast and self.activity_regularizer is None and self._inlined() is not None
+            if plain and _context.get(_OUTSIDE) is _OUTSIDE and self._program.plan().direct:
+                outputs, _ = self._forward(self._flat_inputs(args[0]))  # nothing else would be of use
+                return self._structured_outputs(outputs)
+        return super()._call(*args, **kwargs)
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The outputs, in the structure in which the model was given them."""
         if self._program is None:
@@ -331,14 +339,14 @@ class Model(Trainer, Layer):
         save_model(self, *args, **kwargs)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Write the weights, and the optimizer's state, into a file: see `fastembed.saving.save_weights`."""
+        """Write the weights and the optimizer's state: see `fastembed.models.files.save_weights`."""
         from fastembed.models.files import save_weights
 
         args, kwargs = eras.current().arguments("Model.save_weights", args, kwargs)
         save_weights(self, *args, **kwargs)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Set weights and the optimizer's state to what a file has: see `fastembed.saving.load_weights`.
+        """Set weights and the optimizer's state from a file: see `fastembed.models.files.load_weights`.
 
         By position the arguments are ``filepath, skip_mismatch, by_name``, in Keras 1 and 2
         ``filepath, by_name, skip_mismatch``.
@@ -484,9 +492,9 @@ class Model(Trainer, Layer):
             flat = list(flatten(outputs))
             return flat, [None] * len(flat)
         program: Program = self._program
-        if program.plan().direct and not training:
-            return program.run(inputs)
         self._forget_losses()
+        if not training and program.plan().direct:
+            return program.run(inputs)
         with _Inside(_Context(training, self, _context.get(_OUTSIDE))):
             return program.run(inputs)
 

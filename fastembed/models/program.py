@@ -119,7 +119,8 @@ class _PooledLookup:
         self.layer, self.source, self.dtype, self.check = lookup.layer, lookup.source, None, lookup.check
         self.target = pooling.target
         self._lookup, self._pooling = lookup, pooling
-        row_bytes = lookup.layer.output_dim * array_dtype(lookup.layer.compute_dtype).itemsize
+        embedding: Any = lookup.layer
+        row_bytes = embedding.output_dim * array_dtype(lookup.layer.compute_dtype).itemsize
         self._most = max(1, self._BYTES // row_bytes)  # ids of a block
 
     @staticmethod
@@ -190,6 +191,7 @@ class Program:
     ) -> None:
         self._inputs, self._outputs, self._nodes = list(inputs), list(outputs), list(nodes)
         self._watched: list[Any] = []
+        self._losses: list[list[Any]] = []  # of these layers
         self._plan = _Plan(-1, [], [], 0, [], [], False, True)
 
     # --- Planned ------------------------------------------------------------------------------------
@@ -235,6 +237,7 @@ class Program:
         add(self._nodes, places)
         outputs = [places[id(tensor)] for tensor in self._outputs]
         self._watched = list(watched.values())
+        self._losses = [layer._losses for layer in self._watched]
         return _Plan(
             sum(layer._changes for layer in self._watched),
             steps,
@@ -248,8 +251,9 @@ class Program:
 
     def forget_losses(self) -> None:
         """Forget what the layers' last calls added to their losses."""
-        for layer in self._watched:
-            layer._losses.clear()
+        for losses in self._losses:
+            if losses:
+                losses.clear()
 
     # --- Run ----------------------------------------------------------------------------------------
 

@@ -695,7 +695,7 @@ class Optimizer(Configurable):
 
         >>> from fastembed import Variable
         >>> from fastembed.optimizers import Adam
-        >>> optimizer = Adam()
+        >>> optimizer = Adam(name="adam")
         >>> optimizer.build([Variable([[1.0]], name="embeddings")])
         >>> [name for name, _ in optimizer.as_in_tf_keras()]
         ['iteration:0', 'adam/embeddings_momentum:0', 'adam/embeddings_velocity:0']
