@@ -102,10 +102,11 @@ def test_ids_never_pass_through_floats() -> None:
     rows = 2**24 + 3  # float32 has no 2**24 + 1
     table = np.arange(rows, dtype=np.float64)[:, None]
     tensor = L.Input((1,))  # float32, as Keras's default is
-    model = Model(tensor, L.Flatten()(L.Embedding(rows, 1, weights=[table], dtype="float64")(tensor)))
-    assert model(np.array([[2**24 + 1]]))[0, 0] == 2**24 + 1
-    reshaped = Model(tensor, L.Flatten()(model.layers[1](L.Reshape((1, 1))(tensor))))
-    assert reshaped(np.array([[2**24 + 1]]))[0, 0] == 2**24 + 1
+    flat = L.Flatten(dtype="float64")
+    model = Model(tensor, flat(L.Embedding(rows, 1, weights=[table], dtype="float64")(tensor)))
+    assert int(model(np.array([[2**24 + 1]]))[0, 0]) == 2**24 + 1
+    reshaped = Model(tensor, flat(model.layers[1](L.Reshape((1, 1))(tensor))))
+    assert int(reshaped(np.array([[2**24 + 1]]))[0, 0]) == 2**24 + 1
     numbers = Model(tensor, L.Dense(1, kernel_initializer="ones")(tensor))
     assert numbers(np.array([[3]])).dtype == np.float32
 
@@ -373,6 +374,21 @@ def test_a_mask_comes_out_of_a_model_and_goes_into_the_next() -> None:
     assert np.array_equal(pooled(ids), words(ids)[:, 0])
     means = Sequential([L.Input((None, 3)), L.GlobalAveragePooling1D()])
     assert np.array_equal(means(words(ids), mask=[[True, False]]), words(ids)[:, 0])
+
+
+def test_a_layer_with_a_compute_mask_of_its_own_knows_masks() -> None:
+    class Kept(L.Layer):
+        def call(self, inputs: np.ndarray) -> np.ndarray:
+            return inputs
+
+        def compute_mask(self, inputs: np.ndarray, mask: object = None) -> object:
+            return mask
+
+    tensor, ids = L.Input((None,)), np.array([[3, 0]])
+    words = L.Embedding(9, 2, mask_zero=True)
+    model = Model(tensor, L.GlobalAveragePooling1D()(Kept()(words(tensor))))
+    assert Kept().supports_masking
+    assert np.array_equal(model(ids), words(ids)[:, 0])
 
 
 def test_a_layer_that_knows_no_masks_says_so_as_its_keras_does() -> None:

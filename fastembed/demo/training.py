@@ -124,7 +124,7 @@ def draw(folder: Path, histories: Mapping[str, Any], table: NDArray[Any], words:
     points = vectors @ np.linalg.svd(vectors, full_matrices=False)[2][:2].T
     picture = Figure(figsize=(10, 10), layout="constrained")
     axes = picture.subplots()
-    axes.scatter(*points.T, s=4, color="0.7")
+    axes.scatter(points[:, 0], points[:, 1], s=4, color="0.7")
     for word, point in zip(words, points):
         axes.annotate(word, point, fontsize=7)
     axes.set(title="Words that keep the same company", xticks=[], yticks=[])

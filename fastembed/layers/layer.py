@@ -192,6 +192,8 @@ class Layer(State):
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         cls._call_parameters = frozenset({"training"} if takes_any else {p.name for p in parameters})
         cls._first_parameter = parameters[1].name if len(parameters) > 1 else "inputs"
+        if "compute_mask" in cls.__dict__ and "supports_masking" not in cls.__dict__:
+            cls.supports_masking = True  # as in Keras 3: who says what becomes of a mask knows masks
         said = any("makes_masks" in base.__dict__ for base in cls.__mro__ if base is not Layer)
         cls.makes_masks = cls.makes_masks if said else "compute_mask" in cls.__dict__
         cls._remember_parameters = frozenset(inspect.signature(cls.remember).parameters)

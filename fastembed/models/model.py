@@ -55,6 +55,7 @@ class Model(Trainer, Layer):
     (['user', 'item'], 1600)
     """
 
+    supports_masking = False  # as in Keras: its layers may, one by one
     _program: Any = None  # the `Program` of a model that is made of calls
     _feeds: Sequence[_Feed] = ()
     _inputs_struct: Any = None
