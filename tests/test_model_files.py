@@ -860,3 +860,11 @@ def test_every_number_can_be_stored(tmp_path):
         variable.assign(np.zeros(variable.shape))
     weights.read_weights(tmp_path / "w.weights.h5", layer)
     assert_equal_states(state(layer), before)
+
+
+def test_a_folder_that_is_not_there_is_named_by_the_file_that_was_asked_for(tmp_path):
+    path = tmp_path / "nowhere" / "model.keras"
+    with pytest.raises(FileNotFoundError) as caught:
+        fastembed.Sequential([fastembed.Input((2,)), fastembed.layers.Embedding(9, 2)]).save(path)
+    assert caught.value.filename == str(path)
+    assert str(path) in str(caught.value)

@@ -134,7 +134,11 @@ def written(target: Target, overwrite: bool = True) -> Iterator[Sink]:
     folder, name = os.path.split(path)
     # Its name must not grow beyond what a file system allows.
     temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, _NEW, 0o666)  # less the umask, as any new file
+    try:
+        descriptor = os.open(temporary, _NEW, 0o666)  # less the umask, as any new file
+    except OSError as error:
+        error.filename = path  # the one that was asked for; of the other nobody has heard
+        raise
     try:
         with io.FileIO(descriptor, "w+b") as file:
             sink = Sink(file)
